@@ -1,0 +1,228 @@
+"""ASGIAdapter: drives exchanges for an ASGI server, and sends what they return.
+
+An `async def` is awaited where it stands; a `def` gets a thread, unless it never blocks.  Everything else (what to
+call, in what order, what an error turns into) is the core's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Callable
+from typing import TYPE_CHECKING, Any
+
+from dualroute.exceptions import ResponseCut
+from dualroute.exchange import Exchange, stream_failed
+from dualroute.responses import Response
+from dualroute.serving import Servable
+from dualroute.types import Receive, Scope, Send
+from dualroute_asgi.body import BridgedChannel
+from dualroute_asgi.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from dualroute.requests import Request
+
+__all__ = ["ASGIAdapter"]
+
+logger = logging.getLogger("dualroute")
+
+_END: Any = object()
+
+
+class ASGIAdapter:
+    """A DualRoute, a Router or another servable object as an ASGI application.
+
+    Args:
+        app: the object.
+        max_threads: how many `def` handlers may run at once; the app's own setting, or 40, where it is None.
+    """
+
+    def __init__(self, app: Servable, *, max_threads: int | None = None) -> None:
+        self.app = app
+        self.threads = ThreadPool(max_threads or getattr(app, "max_threads", 40))
+        self._dispatcher = app.dispatcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._serve_http(scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._serve_lifespan(receive, send)
+        else:
+            raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        channel = BridgedChannel(receive, scope)
+        request, exchange = self._dispatcher.open_request(scope, None, channel)
+        response = await self._drive(exchange, channel)
+        assert response is not None, "the exchange of a request returns a response"
+        try:
+            if response.body_iterator is not None:
+                await self._send_stream(request, response, send, channel)
+            else:
+                headers, has_body = response.wire(request.method)
+                await send(_start(response.status_code, headers))
+                await send({"type": "http.response.body", "body": response.body if has_body else b""})
+        except ResponseCut:
+            raise
+        except OSError:
+            # The client went away ("Disconnected Client - send exception"): there is nobody to answer.
+            logger.debug("%s %s: the client went away", request.method, request.path)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket, exchange = self._dispatcher.open_websocket(scope, receive, send)
+        await websocket.finish(await self._drive(exchange))
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.threads.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _drive(self, exchange: Exchange, channel: BridgedChannel | None = None) -> Response | None:
+        """Perform what an exchange asks for until it returns."""
+        try:
+            call = exchange.send(None)
+            while True:
+                try:
+                    if call.is_async:
+                        outcome = await call.function(*call.args)
+                    elif call.inline:
+                        outcome = call.function(*call.args)
+                    else:
+                        if channel is not None:
+                            await channel.read_ahead()
+                        outcome = await self.threads.run(call.function, call.args)
+                except BaseException as error:
+                    call = exchange.throw(error)
+                else:
+                    call = exchange.send(outcome)
+        except StopIteration as stop:
+            response: Response | None = stop.value
+            return response
+        finally:
+            exchange.close()
+
+    async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
+        """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
+        task = asyncio.current_task()
+        assert task is not None, "an ASGI app runs in a task"
+        left = False
+
+        def leave(watcher: asyncio.Task[None]) -> None:
+            nonlocal left
+            if not watcher.cancelled() and watcher.exception() is None:
+                left = True
+                task.cancel()
+
+        pieces = _Pieces(response, self.threads)
+        watcher = asyncio.create_task(channel.watch())
+        watcher.add_done_callback(leave)
+        try:
+            await self._send_pieces(request, response, send, pieces)
+        except asyncio.CancelledError:
+            # As in asyncio.timeout: only a cancellation that is our own, and the only one, ends here.
+            if not left or task.uncancel() > 0:
+                raise
+            logger.debug("%s %s: the client went away", request.method, request.path)
+        finally:
+            watcher.remove_done_callback(leave)
+            watcher.cancel()
+            await pieces.close()
+
+    async def _send_pieces(self, request: Request, response: Response, send: Send, pieces: _Pieces) -> None:
+        headers, has_body = response.wire(request.method)
+        started = False
+        try:
+            # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
+            piece = await pieces.next() if has_body else _END
+            while piece is not _END:
+                if not started:
+                    await send(_start(response.status_code, headers))
+                    started = True
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = await pieces.next()
+        except _BodyFailed as failed:
+            answer = stream_failed(request, failed.error, started=started)
+            if started:
+                raise ResponseCut from None
+            headers, has_body = answer.wire(request.method)
+            await send(_start(answer.status_code, headers))
+            await send({"type": "http.response.body", "body": answer.body if has_body else b""})
+            return
+        if not started:
+            await send(_start(response.status_code, headers))
+        await send({"type": "http.response.body", "body": b""})
+
+
+class _BodyFailed(Exception):
+    """The iterable of a response raised `error`; anything else that goes wrong while sending is not its doing."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Pieces:
+    """The pieces of a response's body, each got in the colour of its iterable."""
+
+    def __init__(self, response: Response, threads: ThreadPool) -> None:
+        self._response = response
+        self._threads = threads
+        self._iterator: Any = None
+
+    async def next(self) -> Any:
+        """Return the next piece that is not empty as bytes, or _END.  Raises _BodyFailed."""
+        try:
+            while True:
+                piece = await self._next()
+                if piece is _END:
+                    return piece
+                data = self._response.encode(piece)
+                if data:
+                    return data
+        except Exception as error:
+            raise _BodyFailed(error) from error
+
+    async def _next(self) -> Any:
+        body = self._response.body_iterator
+        if isinstance(body, AsyncIterable):
+            if self._iterator is None:
+                self._iterator = aiter(body)
+            return await anext(self._iterator, _END)
+        if self._iterator is None:
+            self._iterator = await self._threads.run(iter, (body,))
+        return await self._threads.run(next, (self._iterator, _END))
+
+    async def close(self) -> None:
+        """Close the iterable, if it can be closed."""
+        for thing in (self._iterator, self._response.body_iterator):
+            aclose: Callable[[], Any] | None = getattr(thing, "aclose", None)
+            close: Callable[[], Any] | None = getattr(thing, "close", None)
+            try:
+                if aclose is not None:
+                    await aclose()
+                elif close is not None:
+                    await self._threads.run(close)
+                else:
+                    continue
+            except Exception:
+                logger.exception("closing the body of a response failed")
+            return
+
+
+def _start(status_code: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "type": "http.response.start",
+        "status": status_code,
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+    }
+
+

@@ -1,0 +1,138 @@
+"""The threads that `def` handlers run in under ASGI.
+
+An executor's hop costs more than it need: two chained futures and a condition for each call.  Here a call goes into
+a `SimpleQueue` and its result comes back by one `call_soon_threadsafe`.  What an executor keeps is kept: the caller's
+context variables, exceptions with their tracebacks, a bound on the threads, and none of them before the first need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any
+
+__all__ = ["ThreadPool"]
+
+
+class _Outcome(asyncio.Future[Any]):
+    """The result of a call in a thread.
+
+    A call that has not begun is given up when its task is cancelled.  One that has begun can't be stopped, so the
+    task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
+    """
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        # Whoever takes the one claim has decided: the thread to begin the call, or cancel() to give it up.
+        self._claim = [True]
+
+    def claim(self) -> bool:
+        """Decide about the call; False where it was decided before."""
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
+
+    def cancel(self, msg: Any = None) -> bool:
+        # asyncio.Task takes False to mean that this can't be cancelled, and cancels itself at its next step.
+        return super().cancel(msg) if self.claim() else False
+
+    def settle(self, result: Any, error: BaseException | None) -> None:
+        """Take the outcome.  Called on the loop."""
+        if self.done():
+            return
+        if error is None:
+            self.set_result(result)
+        elif isinstance(error, StopIteration):
+            # A future can't carry StopIteration, which would end the coroutine that awaits it.
+            wrapped = RuntimeError("a function called in a thread raised StopIteration")
+            wrapped.__cause__ = error
+            self.set_exception(wrapped)
+        else:
+            self.set_exception(error)
+
+
+_Job = tuple[Context, Callable[..., Any], tuple[Any, ...], asyncio.AbstractEventLoop, _Outcome]
+
+
+class ThreadPool:
+    """At most `size` threads, started when they are needed and kept.
+
+    Args:
+        size: how many calls may run at once; further ones wait their turn.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._waiting = 0
+
+    async def run(self, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> Any:
+        """Call `function` in a thread and return what it returns, or raise what it raises.
+
+        It runs in a copy of the caller's context, and the context variables that it binds are bound for the caller.
+        """
+        loop = asyncio.get_running_loop()
+        context = copy_context()
+        outcome = _Outcome(loop=loop)
+        with self._lock:
+            self._waiting += 1
+            starts = self._waiting > self._idle and self._threads < self.size
+            if starts:
+                self._threads += 1
+                # Counted as idle from here, so that the next call does not start a thread in place of this one.
+                self._idle += 1
+        if starts:
+            threading.Thread(target=self._work, name="dualroute-handler", daemon=True).start()
+        self._jobs.put((context, function, args, loop, outcome))
+        try:
+            return await outcome
+        finally:
+            _bind_all(context)
+
+    def close(self) -> None:
+        """Let the threads end when they have done what is queued."""
+        with self._lock:
+            count, self._threads, self._idle = self._threads, 0, 0
+        for _ in range(count):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            with self._lock:
+                self._waiting -= 1
+                self._idle -= 1
+            context, function, args, loop, outcome = job
+            if outcome.claim():
+                result: Any = None
+                failure: BaseException | None = None
+                try:
+                    result = context.run(function, *args)
+                except BaseException as error:
+                    failure = error
+                try:
+                    loop.call_soon_threadsafe(outcome.settle, result, failure)
+                except RuntimeError:
+                    pass  # the loop was closed meanwhile: nobody waits
+                # Not kept until the next call comes.
+                del result, failure
+            del job, context, function, args, loop, outcome
+            with self._lock:
+                self._idle += 1
+
+
+def _bind_all(context: Context) -> None:
+    """Bind, in the current context, the variables that are bound otherwise in `context`."""
+    current = copy_context()
+    for variable, value in context.items():
+        if variable not in current or current[variable] is not value:
+            variable.set(value)

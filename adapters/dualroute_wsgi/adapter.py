@@ -1,0 +1,235 @@
+"""WSGIAdapter: drives exchanges for a WSGI server, and hands it what they return (PEP 3333).
+
+A `def` is called where it stands; an `async def` runs on the worker's one event loop while the server's thread waits.
+The loop, and asyncio with it, is loaded when the first `async def` needs it.
+
+Each exchange has a context of its own, in which every part of it runs, streaming the body included: what one request
+binds to a context variable is not there for the next request of the thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from dualroute.bodies import InputChannel
+from dualroute.dispatch import websocket_paths
+from dualroute.exceptions import ResponseCut
+from dualroute.exchange import Call, Exchange, stream_failed
+from dualroute.responses import Response, status_line
+from dualroute.serving import Servable
+from dualroute.types import Environ, StartResponse
+
+if TYPE_CHECKING:
+    from dualroute.requests import SyncRequest
+
+__all__ = ["WSGIAdapter"]
+
+logger = logging.getLogger("dualroute")
+
+_END: Any = object()
+
+
+class HandOverChannel(InputChannel):
+    """A body that an `async def` handler can read too, by having the server's thread read for it."""
+
+    __slots__ = ("hand_over",)
+
+    def __init__(self, environ: Environ) -> None:
+        super().__init__(environ)
+        # Set while a coroutine runs for this request: awaits a function that is to be called in the server's thread.
+        self.hand_over: Callable[[Callable[[], bytes]], Any] | None = None
+
+    async def receive(self) -> bytes:
+        if self.ended:
+            return self._after_end()
+        if self.hand_over is None:
+            raise RuntimeError("the request is over: its body can no longer be read")
+        piece: bytes = await self.hand_over(self.read)
+        return piece
+
+
+class WSGIAdapter:
+    """A DualRoute, a Router or another servable object as a WSGI application.
+
+    Args:
+        app: the object.
+    """
+
+    def __init__(self, app: Servable) -> None:
+        self.app = app
+        self._dispatcher = app.dispatcher
+        self._announced = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if not self._announced:
+            self._announce()
+        context = copy_context()
+        channel = HandOverChannel(environ)
+        request, exchange = context.run(self._dispatcher.open_request, None, environ, channel)
+        response = self._drive(exchange, context, channel)
+        assert response is not None, "the exchange of a request returns a response"
+        if response.body_iterator is not None:
+            return self._stream(request, response, start_response, context, channel)
+        headers, has_body = response.wire(request.method)
+        start_response(status_line(response.status_code), list(headers))
+        return [response.body] if has_body else []
+
+    def _announce(self) -> None:
+        """Say once which routes this side can't serve."""
+        self._announced = True
+        paths = websocket_paths(self._dispatcher.router)
+        if paths:
+            logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
+
+    def _drive(self, exchange: Exchange, context: Context, channel: HandOverChannel) -> Response | None:
+        """Perform what an exchange asks for until it returns."""
+        resume: Callable[[Any], Call] = exchange.send
+        outcome: Any = None
+        try:
+            while True:
+                # A context can't be entered twice, so this thread leaves it while the loop works in it.
+                call = context.run(_until_async, exchange, resume, outcome)
+                if not isinstance(call, Call):
+                    return call
+                try:
+                    outcome = _run_async(call.function, call.args, context, channel)
+                    resume = exchange.send
+                except BaseException as error:
+                    outcome, resume = error, exchange.throw
+        finally:
+            context.run(exchange.close)
+
+    def _stream(
+        self,
+        request: SyncRequest,
+        response: Response,
+        start_response: StartResponse,
+        context: Context,
+        channel: HandOverChannel,
+    ) -> Iterable[bytes]:
+        headers, has_body = response.wire(request.method)
+        pieces = _Pieces(request, response, context, channel)
+        if not has_body:
+            pieces.close()
+            start_response(status_line(response.status_code), list(headers))
+            return []
+        # The first piece comes before the status, so that a body that fails at once is a 500.
+        try:
+            pieces.fetch()
+        except Exception as error:
+            pieces.close()
+            answer = stream_failed(request, error, started=False)
+            headers, _ = answer.wire(request.method)
+            start_response(status_line(answer.status_code), list(headers))
+            return [answer.body]
+        except BaseException:
+            pieces.close()
+            raise
+        start_response(status_line(response.status_code), list(headers))
+        return pieces
+
+
+class _Pieces:
+    """The pieces of a response's body, each got in the colour of its iterable: what the server iterates over."""
+
+    def __init__(
+        self, request: SyncRequest, response: Response, context: Context, channel: HandOverChannel
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._context = context
+        self._channel = channel
+        self._iterator: Any = None
+        self._first: Any = None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece, self._first = self._first, None
+        if piece is None:
+            try:
+                piece = self._next()
+            except Exception as error:
+                stream_failed(self._request, error, started=True)
+                raise ResponseCut from None
+        if piece is _END:
+            raise StopIteration
+        data: bytes = piece
+        return data
+
+    def fetch(self) -> None:
+        """Get the first piece ready."""
+        self._first = self._next()
+
+    def _next(self) -> Any:
+        while True:
+            piece = self._one()
+            if piece is _END:
+                return piece
+            data = self._response.encode(piece)
+            if data:
+                return data
+
+    def _one(self) -> Any:
+        body = self._response.body_iterator
+        if isinstance(body, AsyncIterable):
+            if self._iterator is None:
+                self._iterator = self._context.run(aiter, body)
+            return _run_async(_anext, (self._iterator,), self._context, self._channel)
+        if self._iterator is None:
+            self._iterator = self._context.run(iter, body)  # type: ignore[arg-type]  # mypy sees no overload of iter
+        return self._context.run(next, self._iterator, _END)
+
+    def close(self) -> None:
+        """Close the iterable, if it can be closed: the server calls this in the end, however that comes about."""
+        if self._closed:
+            return
+        self._closed = True
+        for thing in (self._iterator, self._response.body_iterator):
+            aclose = getattr(thing, "aclose", None)
+            close = getattr(thing, "close", None)
+            try:
+                if aclose is not None:
+                    _run_async(aclose, (), self._context, self._channel)
+                elif close is not None:
+                    self._context.run(close)
+                else:
+                    continue
+            except Exception:
+                logger.exception("closing the body of a response failed")
+            return
+
+
+def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any) -> Call | Response | None:
+    """Advance an exchange, calling each `def` in place, until it asks for an `async def` or returns."""
+    try:
+        call = resume(outcome)
+        while not call.is_async:
+            try:
+                outcome = call.function(*call.args)
+            except BaseException as error:
+                call = exchange.throw(error)
+            else:
+                call = exchange.send(outcome)
+        return call
+    except StopIteration as stop:
+        response: Response | None = stop.value
+        return response
+
+
+def _run_async(
+    function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel
+) -> Any:
+    from dualroute_wsgi.loop import worker_loop
+
+    return worker_loop().run(function, args, context, channel)
+
+
+async def _anext(iterator: Any) -> Any:
+    return await anext(iterator, _END)

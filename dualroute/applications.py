@@ -1,0 +1,142 @@
+"""DualRoute, the application: routes, middleware and exception handlers put together, and the two adapters around them.
+
+This is the composition root: the one module of the core that names an adapter, and it does so only when a server
+first calls for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dualroute.datastructures import State, URLPath
+from dualroute.middleware import Middleware
+from dualroute.routing import BaseRoute, RouteDeclarations, RouteList, Router, checked_middleware
+from dualroute.serving import Servable
+
+if TYPE_CHECKING:
+    from dualroute_asgi import ASGIAdapter
+    from dualroute_wsgi import WSGIAdapter
+
+    from dualroute.dispatch import Dispatcher
+
+__all__ = ["DualRoute"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class DualRoute(RouteDeclarations, Servable):
+    """An application that any WSGI or ASGI server takes as it is.
+
+    Args:
+        routes: the routes, in the order in which they are tried.
+        middleware: generator middleware around everything, outermost first.
+        exception_handlers: by exception class or by status, a function taking the request and the exception, `def` or
+            `async def`, that returns the response.
+        redirect_slashes: True to redirect (307) a path that only matches with a slash added to or taken off its end.
+        default: an endpoint or a Router that takes what matches no route, in place of 404.
+        max_threads: how many `def` handlers may run at once under ASGI.
+        asgi_middleware: callables that wrap the ASGI side alone, outermost first: each takes an ASGI app and returns
+            one.
+        wsgi_middleware: the same for the WSGI side.
+
+    `state` is a place for whatever the app's handlers share.
+
+    Raises TypeError or ValueError for what can't be a route, a middleware or an exception handler.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[BaseRoute] | None = None,
+        *,
+        middleware: Sequence[Middleware] = (),
+        exception_handlers: Mapping[int | type[Exception], Callable[..., Any]] | None = None,
+        redirect_slashes: bool = True,
+        default: Any = None,
+        max_threads: int = 40,
+        asgi_middleware: Sequence[Callable[[Any], Any]] = (),
+        wsgi_middleware: Sequence[Callable[[Any], Any]] = (),
+    ) -> None:
+        if max_threads < 1:
+            raise ValueError(f"max_threads must be at least 1, not {max_threads}")
+        self.router = Router(routes, redirect_slashes=redirect_slashes, default=default)
+        self.middleware: list[Middleware] = list(checked_middleware(middleware, "DualRoute"))
+        self.exception_handlers: dict[int | type[Exception], Callable[..., Any]] = {}
+        for key, handler in (exception_handlers or {}).items():
+            self.add_exception_handler(key, handler)
+        self.max_threads = max_threads
+        self.asgi_middleware = tuple(asgi_middleware)
+        self.wsgi_middleware = tuple(wsgi_middleware)
+        self.state = State()
+        self._frozen = False
+        self._pass_for_asgi()
+
+    @property
+    def routes(self) -> RouteList:
+        """The routes.  The list may be changed at any time; the next request sees it."""
+        return self.router.routes
+
+    @property
+    def _declared(self) -> RouteList:
+        return self.router.routes
+
+    def add_middleware(self, middleware: Middleware) -> None:
+        """Put a middleware around those there are.  Raises RuntimeError once requests have been served."""
+        if self._frozen:
+            raise RuntimeError("middleware can't be added once the app has served a request")
+        self.middleware[:0] = checked_middleware([middleware], "DualRoute.add_middleware")
+
+    def add_exception_handler(self, key: int | type[Exception], handler: Callable[..., Any]) -> None:
+        """Have `handler` answer exceptions of a class, or HTTPExceptions of a status.
+
+        It is called with the request and the exception.  500 and Exception stand for what nothing else handles.
+        """
+        if not (isinstance(key, int) or (isinstance(key, type) and issubclass(key, Exception))):
+            raise TypeError(f"an exception handler is for a status or an Exception class, not {key!r}")
+        if not callable(handler):
+            raise TypeError(f"an exception handler is a function, not {handler!r}")
+        self.exception_handlers[key] = handler
+
+    def exception_handler(self, key: int | type[Exception]) -> Callable[[_F], _F]:
+        """Decorate an exception handler: see `add_exception_handler`."""
+
+        def declare(handler: _F) -> _F:
+            self.add_exception_handler(key, handler)
+            return handler
+
+        return declare
+
+    def freeze(self) -> None:
+        """Note that requests are being served by the middleware there is."""
+        self._frozen = True
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Return the path of the route called `name`: see `Router.url_path_for`."""
+        return self.router.url_path_for(name, **path_params)
+
+    def _make_dispatcher(self) -> Dispatcher:
+        from dualroute.dispatch import Dispatcher
+
+        return Dispatcher(self.router, self)
+
+
+def asgi_side(app: Servable) -> Any:
+    """Return the ASGI adapter around `app`, in the ASGI middleware of a DualRoute."""
+    from dualroute_asgi import ASGIAdapter
+
+    side: ASGIAdapter = ASGIAdapter(app)
+    return _wrapped(side, getattr(app, "asgi_middleware", ()))
+
+
+def wsgi_side(app: Servable) -> Any:
+    """Return the WSGI adapter around `app`, in the WSGI middleware of a DualRoute."""
+    from dualroute_wsgi import WSGIAdapter
+
+    side: WSGIAdapter = WSGIAdapter(app)
+    return _wrapped(side, getattr(app, "wsgi_middleware", ()))
+
+
+def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]]) -> Any:
+    for wrap in reversed(middleware):
+        side = wrap(side)
+    return side

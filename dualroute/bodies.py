@@ -1,0 +1,143 @@
+"""Request bodies: where the next piece comes from, in either colour.
+
+A `Channel` hands out the pieces of one request's body.  It has the same method twice, `receive` for `async def`
+handlers and `read` for `def` ones; of the two, one is the server's own way and the other a hand-over that the
+adapter adds.  What has been read is kept on the channel, so that a handler, a middleware and an exception handler of
+either colour see one body.
+
+Both ways hand out the same bytes and end alike: an empty piece after the last one, `ClientDisconnect` where the
+client stopped short.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dualroute.exceptions import ClientDisconnect
+from dualroute.types import Environ, Message, Receive
+
+__all__ = ["Channel", "InputChannel", "ReceiveChannel"]
+
+CHUNK_SIZE = 65_536
+"""How many bytes of a WSGI request body are asked for at a time."""
+
+
+class Channel:
+    """The body of one request; the base of both kinds.
+
+    `body` is the whole body once it has been read as one, and `consumed` tells that pieces were handed out; `ended`
+    that there are no more, and `cut_short` that there should have been.
+    """
+
+    __slots__ = ("body", "consumed", "cut_short", "disconnected", "ended")
+
+    def __init__(self) -> None:
+        self.body: bytes | None = None
+        self.consumed = False
+        self.ended = False
+        self.cut_short = False
+        self.disconnected = False
+
+    async def receive(self) -> bytes:
+        """Return the next piece of the body; empty after the last.  Raises ClientDisconnect."""
+        raise NotImplementedError
+
+    def read(self) -> bytes:
+        """Return the next piece of the body, waiting for it; empty after the last.  Raises ClientDisconnect."""
+        raise NotImplementedError
+
+    def _after_end(self) -> bytes:
+        """Return what follows the last piece: nothing, each time it is asked for.  Raises ClientDisconnect."""
+        if self.cut_short:
+            raise ClientDisconnect
+        return b""
+
+    async def gone(self) -> bool:
+        """Tell whether the client is known to have gone, without waiting for anything."""
+        return self.disconnected
+
+
+class ReceiveChannel(Channel):
+    """The body behind an ASGI `receive`."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__()
+        self._receive = receive
+
+    async def receive(self) -> bytes:
+        while not self.ended:
+            piece = self.accept(await self._receive())
+            if piece:
+                return piece
+        return self._after_end()
+
+    def accept(self, message: Message) -> bytes:
+        """Take an event from the server, and return the piece of the body in it.  Raises ClientDisconnect."""
+        if message["type"] == "http.request":
+            if not message.get("more_body"):
+                self.ended = True
+            piece: bytes = message.get("body") or b""
+            return piece
+        # The specification has only http.disconnect beside http.request.
+        if not self.ended:
+            self.ended = self.cut_short = True
+        self.disconnected = True
+        return self._after_end()
+
+    def read(self) -> bytes:
+        raise RuntimeError(
+            "a SyncRequest made from an ASGI scope by hand can't read its body; make a Request and await that"
+        )
+
+
+class InputChannel(Channel):
+    """The body behind ``wsgi.input``.
+
+    With a Content-Length, that many bytes are the body, counted, since a server may show a client that stopped short
+    only as an early end.  Without one, or beside a Transfer-Encoding (RFC 9112 section 6.3: the length is then not to
+    be trusted), the input is read to its end if the server says that it has one (``wsgi.input_terminated``), and is
+    taken to be empty otherwise, because reading on would wait for the next request.
+    """
+
+    __slots__ = ("_input", "_remaining")
+
+    def __init__(self, environ: Environ) -> None:
+        super().__init__()
+        self._input: Any = environ["wsgi.input"]
+        self._remaining: int | None = 0
+        terminated = environ.get("wsgi.input_terminated")
+        length: str = environ.get("CONTENT_LENGTH") or ""
+        chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
+        if length.isdecimal() and length.isascii() and not (chunked and terminated):
+            self._remaining = int(length)
+        elif terminated:
+            self._remaining = None
+        if self._remaining == 0:
+            self.ended = True
+
+    def read(self) -> bytes:
+        if self.ended:
+            return self._after_end()
+        remaining = self._remaining
+        try:
+            piece: bytes = self._input.read(CHUNK_SIZE if remaining is None else min(CHUNK_SIZE, remaining))
+        except Exception as error:
+            # Servers raise what they like for a broken chunk or a lost connection: OSError, or a class of their own.
+            self.ended = self.disconnected = self.cut_short = True
+            raise ClientDisconnect from error
+        if remaining is not None:
+            self._remaining = remaining - len(piece)
+            if not piece:
+                self.ended = self.disconnected = self.cut_short = True
+                raise ClientDisconnect
+            if self._remaining == 0:
+                self.ended = True
+        elif not piece:
+            self.ended = True
+        return piece
+
+    async def receive(self) -> bytes:
+        """Return the next piece.  It is read in place; the WSGI adapter's own channel has the server's thread do it."""
+        return self.read()

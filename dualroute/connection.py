@@ -1,0 +1,359 @@
+"""HTTPConnection: what a request and a websocket have in common, over either protocol.
+
+A connection keeps what the server handed over (a scope or an environ) as it is, and derives the rest when it is
+asked for.  So a handler that looks at nothing pays for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from dualroute.bodies import Channel, InputChannel, ReceiveChannel
+from dualroute.datastructures import URL, Address, Headers, QueryParams, State
+from dualroute.paths import quote_path
+from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.types import Environ, Receive, Scope
+
+if TYPE_CHECKING:
+    from dualroute.exchange import Call
+    from dualroute.responses import Response
+
+__all__ = ["HTTPConnection", "cookie_parser", "scope_from_environ"]
+
+
+class HTTPConnection:
+    """A request or a websocket handshake.
+
+    Args:
+        scope: an ASGI scope of type "http" or "websocket".
+        receive: its receive callable, where the body is of interest.
+
+    Raises HTTPException(400) for a scope whose target or Host is malformed.
+    """
+
+    __slots__ = (
+        "_app",
+        "_asked",
+        "_channel",
+        "_cookies",
+        "_environ",
+        "_given_scope",
+        "_headers",
+        "_mounted",
+        "_query_params",
+        "_route",
+        "_router",
+        "_scope",
+        "_state",
+        "_target",
+        "_url",
+        "path_params",
+    )
+
+    is_websocket = False
+    """True for a WebSocket."""
+
+    def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
+        self._start(scope, None, target_from_scope(scope), None if receive is None else ReceiveChannel(receive))
+        self.path_params = scope.get("path_params", {})
+        self._app = scope.get("app")
+        self._router = scope.get("router") or self._app
+        self._route = scope.get("route")
+
+    @classmethod
+    def from_environ(cls, environ: Environ) -> Self:
+        """Return the connection that a WSGI environ describes.
+
+        Raises HTTPException(400) for an environ whose target or Host is malformed.
+        """
+        self = cls.__new__(cls)
+        self._start(None, environ, target_from_environ(environ), InputChannel(environ))
+        return self
+
+    @classmethod
+    def routed(
+        cls,
+        scope: Scope | None,
+        environ: Environ | None,
+        target: Target,
+        channel: Channel | None,
+    ) -> Self:
+        """Return the connection for what a server handed over, its target read before: how an adapter makes one."""
+        self = cls.__new__(cls)
+        self._start(scope, environ, target, channel)
+        return self
+
+    def _start(self, scope: Scope | None, environ: Environ | None, target: Target, channel: Channel | None) -> None:
+        self._given_scope = scope
+        self._environ = environ
+        self._target = target
+        self._channel = channel
+        self.path_params: dict[str, Any] = {}
+        self._mounted = ""
+        self._app: Any = None
+        self._router: Any = None
+        self._route: Any = None
+        self._scope: Scope | None = None
+        self._headers: Headers | None = None
+        self._query_params: QueryParams | None = None
+        self._cookies: dict[str, str] | None = None
+        self._url: URL | None = None
+        self._state: State | None = None
+        self._asked: list[Any] | None = None
+
+    def matched(self, route: Any, app: Any, router: Any, path_params: dict[str, Any], mounted: str) -> None:
+        """Take in where routing led: the route, its app, the outermost router, and the path that mounts took."""
+        self._route = route
+        self._app = app
+        self._router = router
+        self.path_params = path_params
+        self._mounted = mounted
+
+    def in_colour(self, is_async: bool) -> HTTPConnection:
+        """Return this connection in the form for an `async def` or a `def` handler."""
+        return self
+
+    def _as(self, cls: type[HTTPConnection]) -> HTTPConnection:
+        """Return a view of this connection as another class; both share the body and the state."""
+        self.state  # noqa: B018  # made now, so that it is shared
+        self.asked_handlers  # noqa: B018
+        other = cls.__new__(cls)
+        for name in HTTPConnection.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    @property
+    def asked_handlers(self) -> list[Any]:
+        """The exception handlers that were asked for this connection."""
+        if self._asked is None:
+            self._asked = []
+        return self._asked
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI connection scope (over WSGI, the scope that the environ amounts to), one dict per connection.
+
+        As the specification says, ``path`` holds the whole path and ``root_path`` the part of it that servers and
+        mounts have taken.  Further keys: app, router, route, endpoint, path_params, state.
+        """
+        if self._scope is None:
+            if self._given_scope is not None:
+                scope = dict(self._given_scope)
+            else:
+                assert self._environ is not None, "a connection has a scope or an environ"
+                scope = scope_from_environ(self._environ, self._target)
+            scope["path"] = self.path
+            scope["root_path"] = self.root_path
+            scope["path_params"] = self.path_params
+            scope["state"] = self.state._state
+            for key, value in (("app", self._app), ("router", self._router), ("route", self._route)):
+                if value is not None:
+                    scope[key] = value
+            if self._route is not None:
+                scope["endpoint"] = getattr(self._route, "endpoint", None)
+            self._scope = scope
+        return self._scope
+
+    @property
+    def environ(self) -> Environ | None:
+        """The WSGI environ, or None over ASGI."""
+        return self._environ
+
+    def __getitem__(self, key: str) -> Any:
+        return self.scope[key]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self.path}>"
+
+    @property
+    def app(self) -> Any:
+        """The DualRoute that the route belongs to, the innermost one; None under a bare Router."""
+        return self._app
+
+    @property
+    def route(self) -> Any:
+        """The route that matched, or None where none did."""
+        return self._route
+
+    @property
+    def method(self) -> str:
+        """The HTTP method; GET for a websocket handshake."""
+        return self._target.method
+
+    @property
+    def path(self) -> str:
+        """The whole decoded path, root path included."""
+        return self._target.root_path + self._target.path
+
+    @property
+    def root_path(self) -> str:
+        """The decoded part of the path that the server and mounts have taken."""
+        return self._target.root_path + self._mounted
+
+    @property
+    def scheme(self) -> str:
+        """The URL scheme: http or https, ws or wss."""
+        if self._environ is not None:
+            return str(self._environ["wsgi.url_scheme"])
+        assert self._given_scope is not None, "a connection has a scope or an environ"
+        return str(self._given_scope.get("scheme") or ("ws" if self.is_websocket else "http"))
+
+    @property
+    def headers(self) -> Headers:
+        """The request headers.
+
+        A repeated header is one value joined by commas (cookies by ``; ``), since that is all WSGI can show.  A name
+        with an underscore is dropped: WSGI can't tell it from the same name with a hyphen.
+        """
+        if self._headers is None:
+            if self._environ is not None:
+                self._headers = Headers(_environ_headers(self._environ))
+            else:
+                assert self._given_scope is not None, "a connection has a scope or an environ"
+                self._headers = Headers(_scope_headers(self._given_scope["headers"]))
+        return self._headers
+
+    @property
+    def query_string(self) -> str:
+        """The query string as sent, without its question mark."""
+        if self._environ is not None:
+            return str(self._environ.get("QUERY_STRING", ""))
+        assert self._given_scope is not None, "a connection has a scope or an environ"
+        query: bytes = self._given_scope.get("query_string") or b""
+        return query.decode("latin-1")
+
+    @property
+    def query_params(self) -> QueryParams:
+        """The parsed query string."""
+        if self._query_params is None:
+            self._query_params = QueryParams(self.query_string)
+        return self._query_params
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies, read leniently: what can't be a cookie is passed over."""
+        if self._cookies is None:
+            header = self.headers.get("cookie")
+            self._cookies = cookie_parser(header) if header else {}
+        return self._cookies
+
+    @property
+    def client(self) -> Address | None:
+        """The peer's address, or None where the server does not tell one (a unix socket)."""
+        if self._environ is not None:
+            host = self._environ.get("REMOTE_ADDR")
+            port = str(self._environ.get("REMOTE_PORT") or "0")
+            return Address(host, int(port) if port.isdecimal() else 0) if host else None
+        assert self._given_scope is not None, "a connection has a scope or an environ"
+        client = self._given_scope.get("client")
+        return Address(client[0], client[1] or 0) if client and client[0] else None
+
+    @property
+    def state(self) -> State:
+        """This connection's own state; it starts with what the app's lifespan left in its state."""
+        if self._state is None:
+            given = self._given_scope.get("state") if self._given_scope is not None else None
+            self._state = State({} if given is None else given)
+        return self._state
+
+    @property
+    def url(self) -> URL:
+        """The absolute URL of the request."""
+        if self._url is None:
+            query = self.query_string
+            self._url = URL(
+                f"{self.scheme}://{self._target.authority}{quote_path(self.path)}" + (f"?{quote_query(query)}" if query else "")
+            )
+        return self._url
+
+    @property
+    def base_url(self) -> URL:
+        """The absolute URL of the app's root, with a trailing slash; mounts inside the app do not count."""
+        return URL(f"{self.scheme}://{self._target.authority}{quote_path(self._target.root_path)}/")
+
+    def url_for(self, name: str, /, **path_params: Any) -> URL:
+        """Return the absolute URL of the route called `name`.
+
+        Args:
+            name: a route's name, with those of the mounts around it in front: ``users:detail``.
+            path_params: a value for each parameter of the path and of a Host around it; ``path=`` for a mounted app.
+
+        Raises NoMatchFound where there is no such route.
+        """
+        if self._router is None:
+            raise RuntimeError("url_for needs a connection that came through a Router or a DualRoute")
+        return self._router.url_path_for(name, **path_params).make_absolute_url(self.base_url)
+
+    def refuse(self, error: Exception | None) -> Generator[Call, Any, Response | None]:
+        """Answer an error on a websocket: see `WebSocket.refuse`.  A request never gets here."""
+        raise NotImplementedError
+
+
+def quote_query(query: str) -> str:
+    """Percent-encode what may not stand in a query, leaving it otherwise as it was sent."""
+    from urllib.parse import quote
+
+    return quote(query.encode("latin-1"), safe="/?:@!$&'()*+,;=~%")
+
+
+def cookie_parser(header: str) -> dict[str, str]:
+    """Parse a Cookie header (RFC 6265 section 5.4).  Of a name that repeats, the last one counts."""
+    from werkzeug.sansio.http import parse_cookie
+
+    text = header.encode("latin-1", "replace").decode("utf-8", "replace")
+    return {name: value for name, value in parse_cookie(text).items(multi=True)}
+
+
+def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
+    """Return the ASGI scope ("HTTP Connection Scope") that a WSGI environ amounts to."""
+    port = str(environ.get("SERVER_PORT") or "")
+    client = environ.get("REMOTE_ADDR")
+    client_port = str(environ.get("REMOTE_PORT") or "0")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).partition("/")[2] or "1.1",
+        "method": target.method,
+        "scheme": environ["wsgi.url_scheme"],
+        "path": target.root_path + target.path,
+        "raw_path": quote_path(target.root_path + target.path).encode("ascii"),
+        "query_string": str(environ.get("QUERY_STRING", "")).encode("latin-1"),
+        "root_path": target.root_path,
+        "headers": [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in _environ_headers(environ)
+        ],
+        "client": (client, int(client_port) if client_port.isdecimal() else 0) if client else None,
+        "server": (environ["SERVER_NAME"], int(port) if port.isdecimal() else None),
+        "extensions": {},
+    }
+
+
+def _environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    headers = []
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            # CGI's own two come without the prefix; a copy of them with it is a client's doing or a server's habit.
+            if key not in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
+                headers.append((key[5:].replace("_", "-").lower(), value))
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            headers.append((key.replace("_", "-").lower(), value))
+    return headers
+
+
+def _scope_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("latin-1").lower()
+        if "_" in name:
+            continue
+        value = raw_value.decode("latin-1")
+        known = headers.get(name)
+        headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
+    return headers

@@ -1,0 +1,416 @@
+"""The values a connection is made of: headers, query parameters, URLs, state.
+
+The names and the behaviour are those that Starlette documents.  Headers are kept as pairs of `str`, decoded as
+Latin-1 (RFC 9110 section 5.5), which is what WSGI hands over and what ASGI's bytes turn into without loss.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+__all__ = ["URL", "Address", "Headers", "ImmutableMultiDict", "MutableHeaders", "QueryParams", "State", "URLPath"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_V = TypeVar("_V")
+
+
+class Address(NamedTuple):
+    """A peer's host and its port; the port is 0 where the server does not tell it."""
+
+    host: str
+    port: int
+
+
+class ImmutableMultiDict(Mapping[str, _V]):
+    """A mapping whose keys may repeat.  As a mapping it shows the last value of each key."""
+
+    __slots__ = ("_dict", "_list")
+
+    def __init__(self, items: Mapping[str, _V] | Iterable[tuple[str, _V]] = ()) -> None:
+        if isinstance(items, ImmutableMultiDict):
+            self._list: list[tuple[str, _V]] = items.multi_items()
+        elif isinstance(items, Mapping):
+            self._list = list(items.items())
+        else:
+            self._list = list(items)
+        self._dict: dict[str, _V] = dict(self._list)
+
+    def __getitem__(self, key: str) -> _V:
+        return self._dict[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._dict)
+
+    def __len__(self) -> int:
+        return len(self._dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ImmutableMultiDict):
+            return NotImplemented
+        return type(self) is type(other) and sorted(self._list, key=repr) == sorted(other._list, key=repr)
+
+    __hash__ = None  # type: ignore[assignment]  # as for a dict: equal by content
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._list!r})"
+
+    def getlist(self, key: str) -> list[_V]:
+        """Return every value of `key`, in order."""
+        return [value for name, value in self._list if name == key]
+
+    def multi_items(self) -> list[tuple[str, _V]]:
+        """Return every pair, in order, repeated keys included."""
+        return list(self._list)
+
+
+class QueryParams(ImmutableMultiDict[str]):
+    """The parameters of a query string.
+
+    Args:
+        items: a query string, as text or as bytes, or pairs, or a mapping.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, items: str | bytes | Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        if isinstance(items, bytes):
+            items = items.decode("latin-1")
+        if isinstance(items, str):
+            items = parse_qsl(items, keep_blank_values=True)
+        super().__init__(items)
+
+    def __str__(self) -> str:
+        return urlencode(self._list)
+
+
+class Headers(Mapping[str, str]):
+    """Request headers: read-only, names in any case, a name may repeat.
+
+    Args:
+        headers: a mapping or pairs of text.
+        raw: pairs of bytes with names in lower case, as in an ASGI scope, in place of `headers`.
+    """
+
+    __slots__ = ("_list",)
+
+    def __init__(
+        self,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        *,
+        raw: Iterable[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        self._list: list[tuple[str, str]]
+        if raw is not None:
+            self._list = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+        elif headers is None:
+            self._list = []
+        else:
+            pairs = headers.multi_items() if isinstance(headers, Headers) else _pairs(headers)
+            self._list = [(name.lower(), value) for name, value in pairs]
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """The pairs as bytes, in order: what an ASGI message holds."""
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._list]
+
+    def multi_items(self) -> list[tuple[str, str]]:
+        """Return every pair, in order, repeated names included."""
+        return list(self._list)
+
+    def getlist(self, key: str) -> list[str]:
+        """Return every value of the header `key`, in order."""
+        key = key.lower()
+        return [value for name, value in self._list if name == key]
+
+    def mutablecopy(self) -> MutableHeaders:
+        """Return a copy that may be changed."""
+        return MutableHeaders(self._list)
+
+    def __getitem__(self, key: str) -> str:
+        key = key.lower()
+        for name, value in self._list:
+            if name == key:
+                return value
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and any(name == key.lower() for name, _ in self._list)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._list))
+
+    def __len__(self) -> int:
+        return len(dict(self._list))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and sorted(self._list) == sorted(other._list)
+
+    __hash__ = None  # type: ignore[assignment]  # as for a dict: equal by content
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._list!r})"
+
+
+class MutableHeaders(Headers):
+    """Response headers: what is put in is checked at once, so that nothing unsendable can get as far as a server.
+
+    Raises ValueError for a name that is no token (RFC 9110 section 5.1) or a value that holds CR, LF or NUL, and
+    for text outside Latin-1.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
+        super().__init__(headers)
+        for name, value in self._list:
+            _check(name, value)
+
+    def __setitem__(self, key: str, value: str) -> None:
+        """Set the header, replacing the first one of that name and removing the others."""
+        key = key.lower()
+        _check(key, value)
+        for index, (name, _) in enumerate(self._list):
+            if name == key:
+                self._list[index] = (key, value)
+                self._list[index + 1 :] = [pair for pair in self._list[index + 1 :] if pair[0] != key]
+                return
+        self._list.append((key, value))
+
+    def __delitem__(self, key: str) -> None:
+        """Remove every header of that name; there need not be one."""
+        key = key.lower()
+        self._list[:] = [pair for pair in self._list if pair[0] != key]
+
+    def setdefault(self, key: str, value: str) -> str:
+        """Set the header unless it is there, and return what it then is."""
+        if key in self:
+            return self[key]
+        self[key] = value
+        return value
+
+    def update(self, other: Mapping[str, str]) -> None:
+        """Set each of the headers in `other`."""
+        for key, value in other.items():
+            self[key] = value
+
+    def append(self, key: str, value: str) -> None:
+        """Add a header, keeping those of the same name."""
+        key = key.lower()
+        _check(key, value)
+        self._list.append((key, value))
+
+    def add_vary_header(self, vary: str) -> None:
+        """Add `vary` to the Vary header (RFC 9110 section 12.5.5) unless it is there."""
+        names = [name.strip() for value in self.getlist("vary") for name in value.split(",")]
+        if vary.lower() not in [name.lower() for name in names]:
+            self["vary"] = ", ".join([*names, vary])
+
+
+def _pairs(items: Mapping[str, str] | Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    return items.items() if isinstance(items, Mapping) else items
+
+
+def _check(name: str, value: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header name: it must be a token (RFC 9110 section 5.1)")
+    if not isinstance(value, str):
+        raise TypeError(f"the value of header {name!r} must be a str, not {type(value).__name__}: {value!r}")
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise ValueError(f"the value of header {name!r} holds a CR, LF or NUL: {value!r}")
+    if not value.isascii():
+        try:
+            value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"the value of header {name!r} holds a character outside Latin-1: {value!r}") from None
+
+
+class URL:
+    """An absolute or a relative URL, as text and as its components.
+
+    Args:
+        url: the text.
+    """
+
+    __slots__ = ("_split", "_url")
+
+    def __init__(self, url: str = "") -> None:
+        self._url = str(url)
+        self._split: SplitResult | None = None
+
+    @property
+    def components(self) -> SplitResult:
+        """The parts, as `urllib.parse.urlsplit` gives them."""
+        if self._split is None:
+            self._split = urlsplit(self._url)
+        return self._split
+
+    @property
+    def scheme(self) -> str:
+        return self.components.scheme
+
+    @property
+    def netloc(self) -> str:
+        return self.components.netloc
+
+    @property
+    def path(self) -> str:
+        """The path, percent-encoded."""
+        return self.components.path
+
+    @property
+    def query(self) -> str:
+        return self.components.query
+
+    @property
+    def fragment(self) -> str:
+        return self.components.fragment
+
+    @property
+    def username(self) -> str | None:
+        return self.components.username
+
+    @property
+    def password(self) -> str | None:
+        return self.components.password
+
+    @property
+    def hostname(self) -> str | None:
+        return self.components.hostname
+
+    @property
+    def port(self) -> int | None:
+        return self.components.port
+
+    @property
+    def is_secure(self) -> bool:
+        """True for https and wss."""
+        return self.scheme in ("https", "wss")
+
+    def replace(self, **parts: Any) -> URL:
+        """Return a URL with other parts: scheme, netloc, path, query, fragment, username, password, hostname, port."""
+        authority = {"username", "password", "hostname", "port"} & parts.keys()
+        if authority:
+            hostname = parts.pop("hostname", None)
+            if hostname is None:
+                hostname = self.netloc.rpartition("@")[2]
+                if not hostname.endswith("]"):
+                    hostname = re.sub(r":[0-9]*$", "", hostname)
+            port = parts.pop("port", self.port)
+            username = parts.pop("username", self.username)
+            password = parts.pop("password", self.password)
+            netloc = hostname if port is None else f"{hostname}:{port}"
+            if username is not None:
+                netloc = f"{username}{'' if password is None else f':{password}'}@{netloc}"
+            parts["netloc"] = netloc
+        return type(self)(self.components._replace(**parts).geturl())
+
+    def include_query_params(self, **params: Any) -> URL:
+        """Return the URL with these query parameters set, in place of those of the same names."""
+        items = [(key, value) for key, value in self._query_items() if key not in params]
+        return self.replace(query=urlencode([*items, *((key, str(value)) for key, value in params.items())]))
+
+    def replace_query_params(self, **params: Any) -> URL:
+        """Return the URL with these query parameters and no others."""
+        return self.replace(query=urlencode([(key, str(value)) for key, value in params.items()]))
+
+    def remove_query_params(self, keys: str | Sequence[str]) -> URL:
+        """Return the URL without the query parameters of these names."""
+        names = [keys] if isinstance(keys, str) else keys
+        return self.replace(query=urlencode([item for item in self._query_items() if item[0] not in names]))
+
+    def _query_items(self) -> list[tuple[str, str]]:
+        return parse_qsl(self.query, keep_blank_values=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str | URL) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+    def __str__(self) -> str:
+        return self._url
+
+    def __repr__(self) -> str:
+        """Show the URL with its password hidden."""
+        shown = str(self.replace(password="********")) if self.password else self._url
+        return f"{type(self).__name__}({shown!r})"
+
+
+class URLPath(str):
+    """What a reverse look-up returns: a percent-encoded path, and the scheme and host that its routes ask for.
+
+    Args:
+        path: the path.
+        protocol: "http" or "websocket", or empty for either.
+        host: the host that a Host route puts in front, or empty.
+    """
+
+    __slots__ = ("host", "protocol")
+
+    protocol: str
+    host: str
+
+    def __new__(cls, path: str, protocol: str = "", host: str = "") -> URLPath:
+        if protocol not in ("", "http", "websocket"):
+            raise ValueError(f"the protocol of a URLPath is 'http' or 'websocket', not {protocol!r}")
+        self = str.__new__(cls, path)
+        self.protocol = protocol
+        self.host = host
+        return self
+
+    def make_absolute_url(self, base_url: str | URL) -> URL:
+        """Return the absolute URL of this path below `base_url`, whose path is the one the app is mounted at."""
+        base = URL(str(base_url)) if not isinstance(base_url, URL) else base_url
+        secure = base.is_secure
+        scheme = {"http": ("http", "https"), "websocket": ("ws", "wss")}.get(self.protocol)
+        return URL(
+            f"{scheme[secure] if scheme else base.scheme}://{self.host or base.netloc}{base.path.rstrip('/')}{self!s}"
+        )
+
+
+class State:
+    """A bag of attributes: `app.state` and `request.state`.  Items and attributes are the same thing."""
+
+    _state: dict[str, Any]
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        object.__setattr__(self, "_state", {} if state is None else state)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._state[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._state[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self._state[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._state[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._state[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._state[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._state!r})"

@@ -1,0 +1,291 @@
+"""The dispatcher: from what a server hands over to an exchange that an adapter can drive.
+
+It reads the target, asks the index, and decides what follows from the outcome: a route's plan, a slash redirect, the
+router's default, 405 and OPTIONS from the methods that the path takes, 404, or 501 for a websocket handshake that
+came as a plain request.  All of it is neutral; both adapters open their requests here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dualroute.bodies import Channel
+from dualroute.connection import quote_query
+from dualroute.endpoints import METHODS
+from dualroute.exceptions import HTTPException
+from dualroute.exchange import Call, Exchange, Plan, exchange
+from dualroute.matching import HTTP, WEBSOCKET, Found, Miss
+from dualroute.middleware import covering
+from dualroute.paths import quote_path
+from dualroute.requests import Request, SyncRequest
+from dualroute.responses import RedirectResponse, Response
+from dualroute.routing import Host, Mount, Router, WebSocketRoute
+from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.types import Environ, Receive, Scope, Send
+from dualroute.websockets import WebSocket
+
+if TYPE_CHECKING:
+    from dualroute.applications import DualRoute
+    from dualroute.handlers import Handler
+
+__all__ = ["Dispatcher", "websocket_paths"]
+
+logger = logging.getLogger("dualroute")
+
+_NO_WEBSOCKETS = (
+    "this path is a websocket, and the server that answers here has no websockets; serve the app with an ASGI server "
+    "that has them, such as uvicorn with the websockets package, hypercorn or granian --interface asgi"
+)
+_PLANS_LIMIT = 10_000
+
+
+class _Routed(NamedTuple):
+    """Where a target led: how to answer it, and what the connection is told of the way."""
+
+    plan: Plan
+    is_async: bool
+    route: Any
+    app: Any
+    params: dict[str, Any]
+    mounted: str
+
+
+class Dispatcher:
+    """The neutral core of one served object.
+
+    Args:
+        router: its routes.
+        app: the application around them, if there is one.
+    """
+
+    def __init__(self, router: Router, app: DualRoute | None = None) -> None:
+        self.router = router
+        self.app = app
+        # By what was matched and the method.  What matched is kept alive by this, so the limit is there for tables
+        # that keep changing.
+        self._plans: dict[tuple[tuple[Any, ...], str], tuple[Plan, bool, Any]] = {}
+
+    @classmethod
+    def for_response(cls, response: Response) -> Dispatcher:
+        """Return a dispatcher that answers every request with `response`."""
+
+        def respond(request: Request) -> Response:
+            return response
+
+        return cls(_AlwaysRouter(respond))
+
+    def open_request(self, scope: Scope | None, environ: Environ | None, channel: Channel) -> tuple[Any, Exchange]:
+        """Return the request and its exchange.
+
+        Args:
+            scope: the ASGI scope, of type "http", or None.
+            environ: the WSGI environ in its place, or None.
+            channel: where the body comes from.
+        """
+        try:
+            if scope is not None:
+                target = target_from_scope(scope)
+            else:
+                assert environ is not None, "there is a scope or an environ"
+                target = target_from_environ(environ)
+        except HTTPException as error:
+            target = _UNREADABLE
+            routed = self._miss(error, ())
+            logger.info("refused: %s", error.detail)
+        else:
+            routed = self._route(target, scope, environ)
+        request = (Request if routed.is_async else SyncRequest).routed(scope, environ, target, channel)
+        request.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
+        return request, exchange(routed.plan, request)
+
+    def open_websocket(self, scope: Scope, receive: Receive, send: Send) -> tuple[WebSocket, Exchange]:
+        """Return the websocket and its exchange.
+
+        Args:
+            scope: the ASGI scope, of type "websocket".
+            receive: the ASGI receive callable.
+            send: the ASGI send callable.
+        """
+        try:
+            target = target_from_scope(scope)
+        except HTTPException as error:
+            target = _UNREADABLE
+            routed = self._miss(error, (), kind=WEBSOCKET)
+        else:
+            segments = _segments(target.path)
+            found, miss = self._find(WEBSOCKET, target, segments)
+            if found is None:
+                routed = self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
+            else:
+                routed = self._found(found, WEBSOCKET, target.method, segments)
+        websocket = WebSocket.opened(scope, target, receive, send)
+        websocket.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
+        return websocket, exchange(routed.plan, websocket)
+
+    def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
+        segments = _segments(target.path)
+        if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
+            return self._miss(self._refuse_websocket(target), ())
+        found, miss = self._find(HTTP, target, segments)
+        if found is not None and (target.path or not self.router.redirect_slashes):
+            return self._found(found, HTTP, target.method, segments)
+        if miss.partial:
+            return self._wrong_method(target.method, miss)
+        if self.router.redirect_slashes:
+            location = self._slash_redirect(target, found is not None)
+            if location is not None:
+                return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
+        if self.router.default_mount is not None:
+            return self._found(Found((self.router.default_mount,), {}, 0), HTTP, target.method, segments)
+        if scope is not None and self._is_handshake(target, segments, scope):
+            return self._miss(self._refuse_websocket(target), ())
+        return self._miss(HTTPException(404), miss.trail)
+
+    def _find(self, kind: int, target: Target, segments: Sequence[str]) -> tuple[Found | None, Miss]:
+        miss = Miss()
+        if "\0" in target.path:
+            return None, miss
+        found = self.router.table.match(kind, target.method, target.host, segments, 0, miss)
+        if found is None and kind == WEBSOCKET and self.router.default_mount is not None:
+            found = Found((self.router.default_mount,), {}, 0)
+        return found, miss
+
+    def _slash_redirect(self, target: Target, matched_empty: bool) -> str | None:
+        """Return where to redirect a path that only matches with its last slash added or taken off.
+
+        The answer is relative to the host, so that nothing in the request can lead off-site: a path that starts with
+        two slashes is written ``/.//…``, since ``//…`` alone would name a host (RFC 3986 section 4.2).
+        """
+        path = target.path
+        if matched_empty:
+            other = "/"
+        elif path in ("", "/"):
+            return None
+        else:
+            other = path[:-1] if path.endswith("/") else path + "/"
+            miss = Miss()
+            if "\0" in other:
+                return None
+            found = self.router.table.match(HTTP, target.method, target.host, _segments(other), 0, miss)
+            trail = miss.trail if found is None else found.trail
+            if (found is None and not miss.partial) or not all(_redirects(step) for step in trail):
+                return None
+        location = quote_path(target.root_path + other)
+        return f"/.{location}" if location.startswith("//") else location
+
+    def _is_handshake(self, target: Target, segments: Sequence[str], raw: Any) -> bool:
+        if "HTTP_UPGRADE" in raw:
+            upgrade = raw["HTTP_UPGRADE"]
+        else:
+            upgrade = b"".join(value for name, value in raw.get("headers", ()) if name == b"upgrade").decode("latin-1")
+        return "websocket" in upgrade.lower() and self._find(WEBSOCKET, target, segments)[0] is not None
+
+    def _refuse_websocket(self, target: Target) -> HTTPException:
+        logger.warning("websocket handshake for %s refused: %s", target.path, _NO_WEBSOCKETS)
+        return HTTPException(501, f"Not Implemented: {_NO_WEBSOCKETS}")
+
+    def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
+        trail = found.trail
+        plan_and_colour = self._plans.get((trail, method))
+        if plan_and_colour is None:
+            plan_and_colour = self._plan(trail, kind, method)
+        plan, is_async, app = plan_and_colour
+        mounted = "/" + "/".join(segments[: found.depth]) if found.depth else ""
+        return _Routed(plan, is_async, trail[-1], app, found.params, mounted)
+
+    def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> tuple[Plan, bool, Any]:
+        middleware, handlers, app = self._surroundings(trail, kind)
+        handler: Handler = trail[-1].handler_for(method)
+        made = (Plan(handler.call, middleware, handlers), handler.is_async, app)
+        # A client may make methods up, and an endpoint that takes any would have each of them remembered.
+        if method in METHODS:
+            if len(self._plans) >= _PLANS_LIMIT:
+                self._plans.clear()
+            self._plans[trail, method] = made
+        return made
+
+    def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:
+        """Return the middleware around a trail, outermost first, the exception handlers, innermost first, and the app."""
+        name = "websocket" if kind == WEBSOCKET else "http"
+        app: Any = self.app
+        middleware: list[Any] = list(app.middleware) if app is not None else []
+        handlers: list[dict[Any, Any]] = [app.exception_handlers] if app is not None else []
+        if app is not None:
+            app.freeze()
+        for step in trail:
+            middleware.extend(step.middleware)
+            inner = getattr(step, "app", None)
+            if hasattr(inner, "exception_handlers"):
+                app = inner
+                app.freeze()
+                middleware.extend(app.middleware)
+                handlers.insert(0, app.exception_handlers)
+        return [item for item in middleware if covering(item, name)], handlers, app
+
+    def _miss(self, error: HTTPException, trail: tuple[Any, ...], kind: int = HTTP) -> _Routed:
+        def endpoint(connection: Any) -> Call:
+            raise error
+
+        # The answer comes from the mounts on the way, but a route that did not match has no say in it.
+        containers = tuple(step for step in trail if hasattr(step, "routes"))
+        middleware, handlers, app = self._surroundings(containers, kind)
+        return _Routed(Plan(endpoint, middleware, handlers), True, None, app, {}, "")
+
+    def _respond(self, make: Callable[[], Response], trail: tuple[Any, ...]) -> _Routed:
+        def respond(connection: Any) -> Response:
+            return make()
+
+        def endpoint(connection: Any) -> Call:
+            return Call.known(respond, (connection,), False, True)
+
+        containers = tuple(step for step in trail if hasattr(step, "routes"))
+        middleware, handlers, app = self._surroundings(containers, HTTP)
+        return _Routed(Plan(endpoint, middleware, handlers), True, None, app, {}, "")
+
+    def _wrong_method(self, method: str, miss: Miss) -> _Routed:
+        """Answer 405, or OPTIONS where no handler takes it (RFC 9110 sections 15.5.6 and 9.3.7)."""
+        allow = ", ".join(sorted(miss.allowed | {"OPTIONS"}))
+        if method == "OPTIONS":
+            return self._respond(lambda: Response(headers={"allow": allow}), miss.trail)
+        return self._miss(HTTPException(405, headers={"allow": allow}), miss.trail)
+
+
+def websocket_paths(router: Router, prefix: str = "") -> list[str]:
+    """Return the paths of the websocket routes in a router, those inside mounts and hosts included."""
+    paths = []
+    for route in router.routes:
+        if isinstance(route, WebSocketRoute):
+            paths.append(prefix + route.path)
+        elif isinstance(route, Mount | Host) and route.router is not None:
+            paths.extend(websocket_paths(route.router, prefix + (route.path if isinstance(route, Mount) else "")))
+    return paths
+
+
+class _AlwaysRouter(Router):
+    """A router that leads everything to one function, redirecting nothing."""
+
+    def __init__(self, endpoint: Any) -> None:
+        super().__init__(default=endpoint, redirect_slashes=False)
+
+
+_UNREADABLE = Target("GET", "", "/", "localhost", "localhost")
+"""Stands for a target that could not be read."""
+
+
+def _segments(path: str) -> list[str]:
+    return path.split("/")[1:] if path else [""]
+
+
+def _redirects(step: Any) -> bool:
+    router = getattr(step, "router", None)
+    return router is None or bool(router.redirect_slashes)
+
+
+def _with_query(location: str, scope: Scope | None, environ: Environ | None) -> str:
+    if environ is not None:
+        query = str(environ.get("QUERY_STRING", ""))
+    else:
+        query = (scope or {}).get("query_string", b"").decode("latin-1")
+    return f"{location}?{quote_query(query)}" if query else location

@@ -1,0 +1,275 @@
+"""The exchange: one request, as a generator that says what it needs done.
+
+The core does no I/O.  It yields a `Call`, an adapter performs that in its own way, and the outcome is sent back in
+(or thrown in, where it failed).  Both adapters drive the same generator, so what happens to a request is written
+here once:
+
+    middleware, outermost first → endpoint → exception handlers → middleware again → a Response
+
+A `Plan` is all that the exchange needs to know of the routing: it is made for a route once and kept.
+
+An exception is turned into a response by the handler registered for it as soon as it leaves a layer, so that every
+layer further out sees a response.  One that nobody registered for travels outward through the layers, each of which
+may catch it, and becomes a logged 500 at the rim.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
+from dualroute.responses import PlainTextResponse, Response
+
+if TYPE_CHECKING:
+    from dualroute.connection import HTTPConnection
+
+__all__ = ["Call", "Exchange", "Plan", "exchange"]
+
+logger = logging.getLogger("dualroute")
+
+
+class Call:
+    """Something for the adapter to do: call `function` with `args`, in whichever colour it has.
+
+    Middleware yields one to do I/O: ``user = yield Call(load_user, token)`` works for a `def` and for an `async def`
+    `load_user`, on both protocols.
+
+    Args:
+        function: the callable.
+        args: its positional arguments.
+        is_async: its colour, or None to have it read off `function` when the call is performed.
+        inline: True to run a `def` on the event loop, in place of a thread, because it never blocks.
+    """
+
+    __slots__ = ("args", "function", "inline", "is_async")
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        from dualroute.handlers import is_async_callable
+
+        self.function = function
+        self.args = args
+        self.is_async = is_async_callable(function)
+        self.inline = False
+
+    @classmethod
+    def known(cls, function: Callable[..., Any], args: tuple[Any, ...], is_async: bool, inline: bool = False) -> Call:
+        """Return a call whose colour was found out before."""
+        call = cls.__new__(cls)
+        call.function = function
+        call.args = args
+        call.is_async = is_async
+        call.inline = inline
+        return call
+
+    def __repr__(self) -> str:
+        return f"Call({self.function!r}, *{self.args!r})"
+
+
+Exchange: TypeAlias = Generator[Call, Any, Response | None]
+"""Yields calls, is sent their outcomes, and returns the response (None for a websocket that was served)."""
+
+Middleware: TypeAlias = Callable[..., Generator[Any, Any, Any]]
+
+
+class Plan:
+    """How a matched route is answered.
+
+    Args:
+        endpoint: given the connection, returns the `Call` that answers it, or raises.
+        middleware: the generator functions around it, outermost first.
+        handlers: mappings from exception class or status to handler, the innermost app's first.
+    """
+
+    __slots__ = ("endpoint", "handlers", "middleware")
+
+    def __init__(
+        self,
+        endpoint: Callable[[Any], Call],
+        middleware: Sequence[Middleware] = (),
+        handlers: Sequence[dict[Any, Any]] = (),
+    ) -> None:
+        self.endpoint = endpoint
+        self.middleware = tuple(middleware)
+        self.handlers = tuple(handlers)
+
+    def handler_for(self, error: Exception, *, last: bool) -> Any:
+        """Return the exception handler for `error`, or None.
+
+        A handler for the status of an HTTPException comes before one for a class, and a nearer class before a
+        farther one.  Handlers for Exception itself and for 500 are for what nobody else handles: they count only
+        where `last` is true.
+        """
+        for handlers in self.handlers:
+            if isinstance(error, HTTPException) and error.status_code in handlers:
+                return handlers[error.status_code]
+            for cls in type(error).__mro__:
+                if cls in handlers and (cls is not Exception or last):
+                    return handlers[cls]
+            if last and 500 in handlers and not isinstance(error, HTTPException):
+                return handlers[500]
+        return None
+
+
+def exchange(plan: Plan, connection: HTTPConnection) -> Exchange:
+    """Answer `connection` by `plan`: the whole of a request.
+
+    Whoever drives it must close it in the end (``finally: exchange.close()``), so that the clean-up of every layer
+    runs when a request is given up half-way.
+    """
+    try:
+        if plan.middleware:
+            return (yield from _layer(plan, 0, connection))
+        return (yield from _endpoint(plan, connection))
+    except Exception as error:
+        return (yield from _recover(plan, connection, error, last=True))
+
+
+def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
+    try:
+        call = plan.endpoint(connection)
+        result = yield call
+        if isinstance(result, Response):
+            return result
+        return (yield from _settle(connection, call, result))
+    except Exception as error:
+        return (yield from _recover(plan, connection, error, last=False))
+
+
+def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
+    """Make a response of what an endpoint returned, where it is none yet."""
+    if isinstance(result, Awaitable):
+        # A plain function that hands on a coroutine: a decorator written without `async`, for instance.
+        result = yield Call.known(_wait_for, (result,), True)
+    if isinstance(result, Response) or (result is None and connection.is_websocket):
+        return result
+    from dualroute.handlers import describe
+
+    raise TypeError(
+        f"{describe(call.function)} returned {_shown(result)}; an endpoint must return a Response "
+        "(PlainTextResponse, JSONResponse, …)"
+    )
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _shown(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
+    """Run the middleware at `index`, with everything inside it."""
+    function = plan.middleware[index]
+    try:
+        layer = function(connection)
+        if not isinstance(layer, Generator):
+            from dualroute.handlers import describe
+
+            raise TypeError(f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function")
+        try:
+            return (yield from _run_layer(plan, index, connection, layer))
+        finally:
+            layer.close()
+    except Exception as error:
+        return (yield from _recover(plan, connection, error, last=False))
+
+
+def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Generator[Any, Any, Any]) -> Exchange:
+    resume: Callable[[Any], Any] = layer.send
+    outcome: Any = None
+    while True:
+        try:
+            step = resume(outcome)
+        except StopIteration as stop:
+            response = stop.value
+            if isinstance(response, Response) or (response is None and connection.is_websocket):
+                return response
+            from dualroute.handlers import describe
+
+            raise TypeError(
+                f"middleware {describe(plan.middleware[index])} returned {_shown(response)}; it must return a "
+                "Response, such as the one that its yield gave it"
+            ) from None
+        try:
+            if isinstance(step, Call):
+                outcome = yield step
+            elif index + 1 < len(plan.middleware):
+                outcome = yield from _layer(plan, index + 1, connection)
+            else:
+                outcome = yield from _endpoint(plan, connection)
+            resume = layer.send
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
+            outcome, resume = error, layer.throw
+
+
+def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: bool) -> Exchange:
+    """Turn an exception into a response, or raise it where nobody at this place handles it.
+
+    A handler may itself raise: what it raises is looked up anew, so one that answers LookupError with
+    HTTPException(404) gets the 404 handler's answer.  No handler is asked twice in a request.
+    """
+    asked = connection.asked_handlers
+    while True:
+        handler = plan.handler_for(error, last=last)
+        if handler is not None and handler not in asked:
+            asked.append(handler)
+            if last and not isinstance(error, HTTPException):
+                _log_unhandled(connection, error)
+            try:
+                return (yield from _ask(handler, connection, error))
+            except Exception as another:
+                error = another
+                continue
+        if isinstance(error, HTTPException | ClientDisconnect | WebSocketException | WebSocketDisconnect):
+            return (yield from _default_answer(connection, error))
+        if not last:
+            raise error
+        _log_unhandled(connection, error)
+        return (yield from _server_error(connection))
+
+
+def _ask(handler: Any, connection: HTTPConnection, error: Exception) -> Exchange:
+    from dualroute.handlers import is_async_callable
+
+    is_async = is_async_callable(handler)
+    call = Call.known(handler, (connection.in_colour(is_async), error), is_async)
+    result = yield call
+    return (yield from _settle(connection, call, result))
+
+
+def stream_failed(connection: HTTPConnection, error: Exception, *, started: bool) -> Response:
+    """Log the failure of a response's body, and return the answer to give if none has `started`."""
+    logger.error(
+        "unhandled exception in the body of the response to %s %s%s",
+        connection.method,
+        connection.path,
+        ", which is cut short" if started else "",
+        exc_info=error,
+    )
+    return PlainTextResponse("Internal Server Error", status_code=500)
+
+
+def _default_answer(connection: HTTPConnection, error: Exception) -> Exchange:
+    if connection.is_websocket:
+        return (yield from connection.refuse(error))
+    if isinstance(error, HTTPException):
+        return error.response()
+    # The client sent less than it announced.  It is most likely gone, but may have closed only its own side.
+    logger.info("%s %s: the request body was cut short", connection.method, connection.path)
+    return PlainTextResponse("Bad Request: the request body was cut short", status_code=400)
+
+
+def _server_error(connection: HTTPConnection) -> Exchange:
+    if connection.is_websocket:
+        return (yield from connection.refuse(None))
+    return PlainTextResponse("Internal Server Error", status_code=500)
+
+
+def _log_unhandled(connection: HTTPConnection, error: Exception) -> None:
+    logger.error("unhandled exception in %s %s", connection.method, connection.path, exc_info=error)

@@ -1,0 +1,150 @@
+"""Handlers: a user's callable, with its colour and the arguments it wants found out once, when a route is made.
+
+The colour is `def` or `async def` and decides how an adapter performs the call.  It is read off the callable itself,
+through `functools.partial`, bound methods and instances with ``__call__``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+from dualroute.exchange import Call
+
+__all__ = ["Handler", "is_async_callable"]
+
+
+def is_async_callable(function: Any) -> bool:
+    """Tell whether calling `function` gives a coroutine.
+
+    Seen through are functools.partial, bound methods, instances whose ``__call__`` is `async def`, and callables that
+    were marked by `inspect.markcoroutinefunction` or its asgiref twin.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if _is_coroutine_function(function):
+        return True
+    if isinstance(function, type) or inspect.isroutine(function):
+        return False
+    return _is_coroutine_function(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _is_coroutine_function(function: Any) -> bool:
+    # `_is_coroutine` is the mark that asgiref and asyncio leave on Python 3.11; inspect looks for its successor.
+    return inspect.iscoroutinefunction(function) or type(getattr(function, "_is_coroutine", None)) is object
+
+
+class Handler:
+    """A callable that answers a connection.
+
+    Args:
+        function: called with the connection, and with path parameters by name where its signature asks for them.
+        params: the names of the path parameters that its own route has.
+        where: how an error message names the route, such as ``Route('/users/{id}')``.
+        inline: True for a `def` that never blocks, and so may run on the event loop (``sync_to_thread=False``).
+        owner: the endpoint class whose method `function` is; each request then gets an instance of its own.
+        skip: how many positional arguments come before the path parameters.
+
+    Raises TypeError where `function` can't be called with the connection and those parameters.
+    """
+
+    __slots__ = ("everything", "function", "inline", "is_async", "owner", "wanted")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        params: Collection[str] = (),
+        where: str = "",
+        inline: bool = False,
+        owner: type[Any] | None = None,
+        skip: int | None = None,
+    ) -> None:
+        self.function = function
+        self.is_async = is_async_callable(function)
+        self.inline = inline and not self.is_async
+        self.owner = owner
+        self.wanted, self.everything = _binding(function, params, where, skip=skip or (2 if owner else 1))
+
+    def __repr__(self) -> str:
+        return f"<Handler {describe(self.function)}>"
+
+    def call(self, connection: Any) -> Call:
+        """Return the call that answers `connection`."""
+        function = self.function
+        if self.owner is not None:
+            instance = self.owner()
+            instance.connection = connection
+            function = functools.partial(function, instance)
+        if self.everything:
+            function = functools.partial(function, **connection.path_params)
+        elif self.wanted:
+            params = connection.path_params
+            function = functools.partial(function, **{name: params[name] for name in self.wanted if name in params})
+        return Call.known(function, (connection,), self.is_async, self.inline)
+
+
+def arguments_for(function: Callable[..., Any], path_params: dict[str, Any]) -> dict[str, Any]:
+    """Return those of `path_params` that `function` takes by name, all of them where it takes ``**kwargs``."""
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(path_params)
+    return {name: value for name, value in path_params.items() if name in parameters}
+
+
+def describe(function: Any) -> str:
+    """Return the name by which a user knows a callable, with its module."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        function = type(function)
+        name = function.__qualname__
+    return f"{function.__module__}.{name}"
+
+
+def _binding(
+    function: Callable[..., Any], params: Collection[str], where: str, *, skip: int
+) -> tuple[tuple[str, ...], bool]:
+    """Return the path parameters to pass by name, and whether the callable takes every one (``**kwargs``)."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables written in C have none: they get the connection alone
+        return (), False
+    positional, named, everything, positionals = 0, [], False, False
+    required: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positionals = True
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            everything = True
+        elif parameter.kind is not parameter.KEYWORD_ONLY and positional < skip:
+            positional += 1
+        else:
+            named.append(parameter.name)
+            if parameter.default is parameter.empty:
+                required.append(parameter.name)
+    name = describe(function)
+    if positional < skip and not positionals:
+        raise TypeError(f"{where}: {name}{signature} must take the connection as its first argument")
+    missing = [parameter for parameter in required if parameter not in params]
+    if missing:
+        raise TypeError(
+            f"{where}: {name}{signature} wants {_listed(missing)}, which the path does not have"
+            f" ({_listed(params) if params else 'it has no parameters'}); the parameters of an enclosing Mount or"
+            " Host are in request.path_params"
+        )
+    taken = [parameter for parameter in named if parameter in params]
+    if taken and not everything and len(taken) < len(params):
+        left = [parameter for parameter in params if parameter not in taken]
+        raise TypeError(
+            f"{where}: {name}{signature} takes {_listed(taken)} but not {_listed(left)};"
+            " take every parameter of the path, or none and use request.path_params"
+        )
+    return tuple(named), everything
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,155 @@
+"""Request and SyncRequest: the same names, of which one needs `await` and the other does not.
+
+An `async def` handler is given a `Request` and a `def` handler a `SyncRequest`, on either protocol.  What is done
+with the bytes of a body is written once, in the functions at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from dualroute.bodies import Channel
+from dualroute.connection import HTTPConnection
+from dualroute.exceptions import ClientDisconnect, MalformedBody
+
+__all__ = ["ClientDisconnect", "HTTPConnection", "Request", "SyncRequest"]
+
+
+class _BaseRequest(HTTPConnection):
+    __slots__ = ()
+
+    @property
+    def _body_channel(self) -> Channel:
+        if self._channel is None:
+            raise RuntimeError("this request was made without a receive callable, so it has no body to read")
+        return self._channel
+
+    def in_colour(self, is_async: bool) -> HTTPConnection:
+        cls = Request if is_async else SyncRequest
+        return self if isinstance(self, cls) else self._as(cls)
+
+
+class Request(_BaseRequest):
+    """A request as an `async def` handler sees it.
+
+    Args:
+        scope: an ASGI scope of type "http".
+        receive: the ASGI receive callable.
+
+    Raises HTTPException(400) for a scope whose target or Host is malformed.
+    """
+
+    __slots__ = ()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body piece by piece, as it comes, without keeping it.
+
+        Raises ClientDisconnect where the client stops short, and RuntimeError where the body was streamed before.
+        """
+        channel = self._body_channel
+        if channel.body is not None:
+            if channel.body:
+                yield channel.body
+            return
+        _claim(channel)
+        while piece := await channel.receive():
+            yield piece
+
+    async def body(self) -> bytes:
+        """Return the whole body.  It is kept, and may be asked for again."""
+        channel = self._body_channel
+        if channel.body is None:
+            channel.body = b"".join([piece async for piece in self.stream()])
+        return channel.body
+
+    async def text(self) -> str:
+        """Return the body as text, in the charset of its Content-Type or in UTF-8.  Raises MalformedBody (400)."""
+        return decode_text(await self.body(), self.headers.get("content-type"))
+
+    async def json(self) -> Any:
+        """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
+        return decode_json(await self.body())
+
+    async def is_disconnected(self) -> bool:
+        """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
+        return await self._body_channel.gone()
+
+
+class SyncRequest(_BaseRequest):
+    """A request as a `def` handler sees it.
+
+    Args:
+        scope: an ASGI scope of type "http".
+        receive: not used by hand; adapters give a channel that can be read from a thread.
+
+    Raises HTTPException(400) for a scope whose target or Host is malformed.
+    """
+
+    __slots__ = ()
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body piece by piece, as it comes, without keeping it.
+
+        Raises ClientDisconnect where the client stops short, and RuntimeError where the body was streamed before.
+        """
+        channel = self._body_channel
+        if channel.body is not None:
+            if channel.body:
+                yield channel.body
+            return
+        _claim(channel)
+        while piece := channel.read():
+            yield piece
+
+    def body(self) -> bytes:
+        """Return the whole body.  It is kept, and may be asked for again."""
+        channel = self._body_channel
+        if channel.body is None:
+            channel.body = b"".join(self.stream())
+        return channel.body
+
+    def text(self) -> str:
+        """Return the body as text, in the charset of its Content-Type or in UTF-8.  Raises MalformedBody (400)."""
+        return decode_text(self.body(), self.headers.get("content-type"))
+
+    def json(self) -> Any:
+        """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
+        return decode_json(self.body())
+
+    def is_disconnected(self) -> bool:
+        """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
+        return self._body_channel.disconnected
+
+
+def _claim(channel: Channel) -> None:
+    if channel.consumed:
+        raise RuntimeError("the body was streamed before; read it with body(), which keeps it, to use it twice")
+    channel.consumed = True
+
+
+def decode_json(body: bytes) -> Any:
+    """Parse a JSON body (RFC 8259: UTF-8).  Raises MalformedBody where it does not parse or nests too deeply."""
+    import json
+
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise MalformedBody("Bad Request: the JSON in the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedBody(f"Bad Request: the body is not valid JSON: {error}") from error
+
+
+def decode_text(body: bytes, content_type: str | None) -> str:
+    """Decode a body by the charset in its Content-Type, or as UTF-8.  Raises MalformedBody where it can't be."""
+    charset = "utf-8"
+    if content_type and "charset" in content_type.lower():
+        from werkzeug.http import parse_options_header
+
+        charset = parse_options_header(content_type)[1].get("charset", charset)
+    try:
+        return body.decode(charset)
+    except LookupError:
+        raise MalformedBody(f"Bad Request: unknown charset {charset!r}") from None
+    except ValueError:
+        raise MalformedBody(f"Bad Request: the body is not text in {charset}") from None

@@ -1,0 +1,309 @@
+"""Responses: values that say what to send.  An adapter sends them.
+
+A response has a status, headers, and either a `body` of bytes or a `body_iterator` that gives them as they come.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from dualroute.datastructures import URL, MutableHeaders
+from dualroute.serving import DualCall, Servable
+
+if TYPE_CHECKING:
+    from dualroute.dispatch import Dispatcher
+
+__all__ = [
+    "HTMLResponse",
+    "JSONResponse",
+    "PlainTextResponse",
+    "RedirectResponse",
+    "Response",
+    "StreamingResponse",
+    "status_line",
+]
+
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
+)
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def status_line(status_code: int) -> str:
+    """Return the status and its reason phrase, as WSGI wants them."""
+    return _STATUS_LINES.get(status_code) or f"{status_code} Status {status_code}"
+
+
+class Response(Servable):
+    """A response whose body is there in full.
+
+    Args:
+        content: the body; text is encoded by `charset`, None is an empty body.
+        status_code: the HTTP status.
+        headers: further headers; a Content-Type or Content-Length here comes before the ones made up.
+        media_type: the media type; a charset is added to one that starts with ``text/``.
+
+    A response is itself an app on both protocols: it answers any request with itself.
+
+    Raises ValueError for a header that may not be sent: see `MutableHeaders`.
+    """
+
+    media_type: str | None = None
+    charset: str = "utf-8"
+    body: bytes = b""
+    body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None
+
+    def __init__(
+        self,
+        content: Any = None,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        self.status_code = status_code
+        if media_type is not None:
+            self.media_type = media_type
+        self.body = self.render(content)
+        self._set_headers(headers, len(self.body))
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes for `content`.  Subclasses say how."""
+        if content is None:
+            return b""
+        if isinstance(content, bytes):
+            return content
+        if isinstance(content, str):
+            return content.encode(self.charset)
+        if isinstance(content, memoryview | bytearray):
+            return bytes(content)
+        raise TypeError(
+            f"the content of a {type(self).__name__} must be str or bytes, not {type(content).__name__}"
+            " (JSONResponse takes values, StreamingResponse takes iterables)"
+        )
+
+    def encode(self, piece: bytes | str) -> bytes:
+        """Return a piece of the body as bytes."""
+        if isinstance(piece, bytes):
+            return piece
+        if isinstance(piece, str):
+            return piece.encode(self.charset)
+        if isinstance(piece, bytearray | memoryview):
+            return bytes(piece)
+        raise TypeError(f"the body of a streaming response must give bytes or str, not {type(piece).__name__}")
+
+    def _set_headers(self, headers: Mapping[str, str] | None, length: int | None) -> None:
+        self.headers = MutableHeaders(headers)
+        items = self.headers._list
+        names = [name for name, _ in items] if items else items
+        if length is not None and "content-length" not in names and _may_have_body(self.status_code):
+            items.append(("content-length", str(length)))
+        media_type = self.media_type
+        if media_type is not None and "content-type" not in names:
+            if media_type.startswith("text/") and "charset=" not in media_type.lower():
+                media_type = f"{media_type}; charset={self.charset}"
+            if media_type.isascii() and media_type.isprintable():
+                items.append(("content-type", media_type))
+            else:
+                self.headers["content-type"] = media_type
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as an ASGI message holds them."""
+        return self.headers.raw
+
+    def wire(self, method: str) -> tuple[list[tuple[str, str]], bool]:
+        """Return the headers to send in answer to `method`, and whether the body is to follow.
+
+        None follows for HEAD, 1xx, 204 and 304 (RFC 9110 sections 6.4.1 and 9.3.2); a 1xx or 204 has no Content-Length
+        either (section 8.6).  Headers about the connection are the server's affair (section 7.6.1; PEP 3333, "Other
+        HTTP Features") and are left out.
+        """
+        headers = self.headers._list
+        has_body = _may_have_body(self.status_code)
+        for name, _ in headers:
+            if name in _HOP_BY_HOP or (name == "content-length" and not has_body and self.status_code != 304):
+                headers = [
+                    (name, value)
+                    for name, value in headers
+                    if name not in _HOP_BY_HOP and (name != "content-length" or has_body or self.status_code == 304)
+                ]
+                break
+        return headers, has_body and method != "HEAD"
+
+    def set_cookie(
+        self,
+        key: str,
+        value: str = "",
+        max_age: int | None = None,
+        expires: datetime | str | int | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: Literal["lax", "strict", "none"] | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Add a Set-Cookie header (RFC 6265 section 4.1).
+
+        Args:
+            key: the name, a token.
+            value: the value; what may not stand in a cookie is quoted.
+            max_age: the life time in seconds.
+            expires: when the cookie expires: a time, a date as HTTP writes it, or a number of seconds from now.
+            path: the path it is sent to.
+            domain: the domain it is sent to; the one of the request where it is None.
+            secure: True to have it sent over https only.
+            httponly: True to hide it from scripts.
+            samesite: when it goes along with requests from other sites.
+            partitioned: True to keep one per top-level site; implies `secure`.
+
+        Raises ValueError for a part that may not stand in the header.
+        """
+        from datetime import UTC, timedelta
+
+        from werkzeug.http import dump_cookie
+
+        if not _COOKIE_NAME.fullmatch(key):
+            raise ValueError(f"{key!r} is no cookie name: it must be a token (RFC 6265 section 4.1.1)")
+        for name, text in (("path", path), ("domain", domain), ("expires", expires)):
+            if isinstance(text, str) and any(ord(character) < 32 or character == ";" for character in text):
+                raise ValueError(f"the {name} of cookie {key!r} holds a control character or a semicolon: {text!r}")
+        if isinstance(expires, int):
+            expires = datetime.now(UTC) + timedelta(seconds=expires)
+        self.headers.append(
+            "set-cookie",
+            dump_cookie(
+                key,
+                value,
+                max_age=max_age,
+                expires=expires,
+                path=path,
+                domain=domain,
+                secure=secure or partitioned,
+                httponly=httponly,
+                samesite=samesite,
+                partitioned=partitioned,
+                max_size=0,
+            ),
+        )
+
+    def delete_cookie(
+        self,
+        key: str,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: Literal["lax", "strict", "none"] | None = "lax",
+    ) -> None:
+        """Add a Set-Cookie header that makes the client forget the cookie.  `path` and `domain` must be the cookie's."""
+        self.set_cookie(
+            key,
+            max_age=0,
+            expires=datetime.fromtimestamp(0).astimezone(),
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+        )
+
+    # Looked up on the class, where Router and DualRoute put it on each instance: responses are made by the thousand.
+    __call__ = DualCall()
+
+    def _make_dispatcher(self) -> Dispatcher:
+        from dualroute.dispatch import Dispatcher
+
+        return Dispatcher.for_response(self)
+
+
+class PlainTextResponse(Response):
+    """Text."""
+
+    media_type = "text/plain"
+
+
+class HTMLResponse(Response):
+    """An HTML page."""
+
+    media_type = "text/html"
+
+
+class JSONResponse(Response):
+    """A value as JSON.
+
+    Raises TypeError for a value that JSON has no form for, and ValueError for NaN and the infinities (RFC 8259).
+    """
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        import json
+
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class RedirectResponse(Response):
+    """A redirect.
+
+    Args:
+        url: where to, absolute or relative; what may not stand in a URL is percent-encoded.
+        status_code: 307, the default, keeps the method; 303 asks for GET; 301 and 308 are permanent.
+        headers: further headers.
+
+    Raises ValueError for a URL with a CR, LF or NUL in it.
+    """
+
+    def __init__(
+        self, url: str | URL, status_code: int = 307, headers: Mapping[str, str] | None = None
+    ) -> None:
+        text = str(url)
+        if any(character in text for character in "\r\n\0"):
+            raise ValueError(f"the target of a redirect holds a CR, LF or NUL: {text!r}")
+        super().__init__(status_code=status_code, headers=headers)
+        self.headers["location"] = quote(text, safe=":/%#?=@[]!$&'()*+,;~")
+
+
+class StreamingResponse(Response):
+    """A response whose body comes piece by piece.
+
+    Each piece is sent as it comes, and the next one is asked for when the server has taken it.  The iterable is closed
+    in the end, however that comes about (its `close` or `aclose` method, if it has one).
+
+    Args:
+        content: an iterable or an async iterable of bytes or text.
+        status_code: the HTTP status.
+        headers: further headers.
+        media_type: the media type.
+
+    Either kind of iterable works on both protocols: the other colour's is run where its colour is at home.
+    """
+
+    def __init__(
+        self,
+        content: Iterable[bytes | str] | AsyncIterable[bytes | str],
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        if isinstance(content, str | bytes | bytearray | memoryview | Mapping) or not isinstance(
+            content, Iterable | AsyncIterable
+        ):
+            raise TypeError(
+                f"a StreamingResponse takes an iterable or an async iterable of bytes or str, not {type(content).__name__}"
+            )
+        self.status_code = status_code
+        if media_type is not None:
+            self.media_type = media_type
+        self.body_iterator = content
+        self._set_headers(headers, None)
+
+
+def _may_have_body(status_code: int) -> bool:
+    return status_code >= 200 and status_code not in (204, 304)

@@ -1,0 +1,616 @@
+"""Routes: what is declared, and how a name leads back to a path.
+
+A router holds an ordered list of routes.  A `Route` answers requests, a `WebSocketRoute` websockets; a `Mount` puts
+an app or more routes below a path prefix, and a `Host` puts one behind a host name.  The first route that matches
+wins, in the order of the list; the index in `dualroute.matching` only finds it quickly.
+
+A `Mount` or a `Host` around routes in which nothing matches declines, and the routes after it are tried.  Where
+nothing matches anywhere, the answer (404, or 405 with the methods that every route for the path takes) comes from the
+place where it would have been expected: the first mount that the path lies in, with its middleware and its handlers.
+
+Every route is an app too: handed to a server by itself, it answers 404 to what it does not match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dualroute.convertors import Convertor
+from dualroute.datastructures import URLPath
+from dualroute.endpoints import HTTPEndpoint, WebSocketEndpoint, http_handlers, websocket_handler
+from dualroute.exceptions import NoMatchFound
+from dualroute.handlers import Handler, describe
+from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
+from dualroute.middleware import Middleware
+from dualroute.paths import Tail, Template, nearest, quote_path
+from dualroute.serving import Servable
+
+if TYPE_CHECKING:
+    from dualroute.dispatch import Dispatcher
+
+__all__ = ["BaseRoute", "Host", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
+
+_E = TypeVar("_E")
+
+
+class BaseRoute(Servable):
+    """What the four kinds of route have in common."""
+
+    name: str | None
+    middleware: tuple[Middleware, ...]
+    template: Template
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield this route as the index wants it, anew for each table."""
+        raise NotImplementedError
+
+    def names(self) -> Iterator[str]:
+        """Yield every name that `url_path_for` takes here."""
+        raise NotImplementedError
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        """Return the path for `name`, or None where this route does not have it, or takes other parameters.
+
+        Raises ValueError for a value that a convertor refuses.
+        """
+        raise NotImplementedError
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Return the path of the route called `name`, percent-encoded.
+
+        Raises NoMatchFound where no route here has that name and takes those parameters.
+        """
+        return reverse([self], name, path_params)
+
+    def _make_dispatcher(self) -> Dispatcher:
+        return Router(routes=[self], redirect_slashes=False).dispatcher
+
+
+class _EndpointRoute(BaseRoute):
+    """A route that ends at an endpoint."""
+
+    protocol = "http"
+
+    def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[Middleware]) -> None:
+        self.path = path
+        self.endpoint = endpoint
+        self.template = Template(path)
+        self.name = endpoint_name(endpoint) if name is None else name
+        self.middleware = checked_middleware(middleware, repr(self))
+        self._pass_for_asgi()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    @property
+    def param_convertors(self) -> dict[str, Convertor[Any]]:
+        """The convertor of each path parameter."""
+        return self.template.convertors
+
+    def names(self) -> Iterator[str]:
+        if self.name:
+            yield self.name
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        if name != self.name or params.keys() != self.template.convertors.keys():
+            return None
+        return URLPath(quote_path(self.template.fill(params)), protocol=self.protocol)
+
+
+class Route(_EndpointRoute):
+    """A path whose requests an endpoint answers.
+
+    Args:
+        path: the path template, such as ``/users/{user_id:int}``.
+        endpoint: a function taking the request, `def` or `async def` (or a partial, a bound method, an instance with
+            ``__call__``), or an HTTPEndpoint class.
+        methods: the HTTP methods it takes.  A function takes GET unless told otherwise; a class takes those it has a
+            method for.  GET brings HEAD along.
+        name: the name for reverse look-up; the endpoint's own name where it is None.
+        include_in_schema: False to leave it out of generated schemas.
+        middleware: generator middleware around this route alone, outermost first.
+        sync_to_thread: False for a `def` that never blocks: it then runs on the event loop under ASGI, in no thread.
+
+    Raises ValueError for a malformed path or method, and TypeError where the endpoint can't take the request and the
+    path's parameters.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Any,
+        *,
+        methods: Iterable[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+        middleware: Sequence[Middleware] = (),
+        sync_to_thread: bool = True,
+    ) -> None:
+        super().__init__(path, endpoint, name, middleware)
+        self.include_in_schema = include_in_schema
+        self.handlers: dict[str, Handler] = http_handlers(
+            endpoint,
+            methods,
+            params=self.template.convertors,
+            where=repr(self),
+            inline=not sync_to_thread,
+        )
+        self.methods: frozenset[str] = frozenset(self.handlers)
+
+    def entries(self) -> Iterator[Entry]:
+        yield Entry(self, self.template, kinds=(HTTP,), methods=self.methods)
+
+    def handler_for(self, method: str) -> Handler:
+        """Return what answers `method`, one of `methods`."""
+        return self.handlers[method]
+
+
+class WebSocketRoute(_EndpointRoute):
+    """A path whose websockets an endpoint serves: on ASGI only, since WSGI has none.
+
+    Args:
+        path: the path template.
+        endpoint: an `async def` taking the websocket, or a WebSocketEndpoint class.
+        name: the name for reverse look-up; the endpoint's own name where it is None.
+        middleware: generator middleware around this route alone; those marked by `covers("websocket")` apply.
+
+    Raises ValueError for a malformed path, and TypeError where the endpoint is not `async def`, or can't take the
+    websocket and the path's parameters.
+    """
+
+    protocol = "websocket"
+
+    def __init__(
+        self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[Middleware] = ()
+    ) -> None:
+        super().__init__(path, endpoint, name, middleware)
+        self.handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
+
+    def entries(self) -> Iterator[Entry]:
+        yield Entry(self, self.template, kinds=(WEBSOCKET,))
+
+    def handler_for(self, method: str) -> Handler:
+        """Return what serves the websocket."""
+        return self.handler
+
+
+class _Container(BaseRoute):
+    """A route that leads to an app: a Mount or a Host."""
+
+    def __init__(self, app: Any, name: str | None, middleware: Sequence[Middleware], params: Iterable[str]) -> None:
+        self.app = app
+        self.name = name
+        self.middleware = checked_middleware(middleware, repr(self))
+        self.router: Router | None = router_of(app)
+        self.handlers: dict[str, Handler] = {}
+        self.websocket_handler: Handler | None = None
+        if self.router is None:
+            if isinstance(app, type) and issubclass(app, WebSocketEndpoint):
+                self.websocket_handler = websocket_handler(app, params=tuple(params), where=repr(self))
+            else:
+                self.handlers = http_handlers(
+                    app, None if isinstance(app, type) else ("*",), params=tuple(params), where=repr(self)
+                )
+        self._pass_for_asgi()
+
+    @property
+    def endpoint(self) -> Any:
+        """The app, as other routes call what they lead to."""
+        return self.app
+
+    @property
+    def routes(self) -> Sequence[Any]:
+        """The routes inside; none where the app is an endpoint."""
+        return self.router.routes if self.router is not None else ()
+
+    def _table(self) -> Table | None:
+        return self.router.table if self.router is not None else None
+
+    def handler_for(self, method: str) -> Handler:
+        """Return what answers `method` where the app is an endpoint."""
+        if self.websocket_handler is not None:
+            return self.websocket_handler
+        return self.handlers.get(method) or self.handlers["*"]
+
+    def _kinds_and_methods(self) -> tuple[tuple[int, ...], frozenset[str] | None]:
+        if self.router is not None:
+            return (HTTP, WEBSOCKET), None
+        if self.websocket_handler is not None:
+            return (WEBSOCKET,), None
+        return (HTTP,), None if "*" in self.handlers else frozenset(self.handlers)
+
+    def names(self) -> Iterator[str]:
+        inside = self.router.names() if self.router is not None else iter(())
+        if self.name is None:
+            yield from inside
+        else:
+            yield self.name
+            yield from (f"{self.name}:{name}" for name in inside)
+
+    def _reverse_inside(self, name: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], URLPath] | None:
+        """Look `name` up inside; return the container's own parameters with the path that goes behind them."""
+        own = {key: value for key, value in params.items() if key in self.template.convertors}
+        if len(own) < len(self.template.convertors):
+            return None
+        rest = {key: value for key, value in params.items() if key not in own}
+        if name == self.name and rest.keys() == {"path"}:
+            return own, URLPath("/" + quote_path(str(rest["path"]).lstrip("/")))
+        if self.router is None:
+            return None
+        if self.name is not None:
+            if not name.startswith(f"{self.name}:"):
+                return None
+            name = name[len(self.name) + 1 :]
+        inside = self.router.reverse(name, rest)
+        return None if inside is None else (own, inside)
+
+
+class Mount(_Container):
+    """An app, or more routes, below a path prefix.
+
+    Args:
+        path: the prefix, which may hold parameters; its trailing slash does not count.  It takes whole segments, so
+            ``/app`` takes ``/app/x`` and never ``/apple``.
+        app: a Router, a DualRoute, an endpoint function or class; in place of `routes`.
+        routes: the routes below it.
+        name: the first part of the names inside (``{name}:{route}``); without one, the names inside stand as they are.
+        middleware: generator middleware around everything inside, outermost first.
+
+    Raises ValueError for a malformed path, and TypeError for an app that is none.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        app: Any = None,
+        routes: Sequence[BaseRoute] | None = None,
+        name: str | None = None,
+        *,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self.template = Template(path, prefix=True)
+        self.path = self.template.source
+        if (app is None) == (routes is None):
+            raise TypeError(f"{self!r} takes either app= or routes=")
+        if any(isinstance(segment, Tail) for segment in self.template.segments):
+            raise ValueError(f"{self!r}: a prefix can't hold a parameter that spans segments")
+        if "path" in self.template.convertors:
+            raise ValueError(f"{self!r}: a prefix's parameter can't be called 'path', which stands for what follows")
+        super().__init__(Router(routes=routes) if app is None else app, name, middleware, self.template.convertors)
+
+    def __repr__(self) -> str:
+        return f"Mount({self.path!r})"
+
+    def entries(self) -> Iterator[Entry]:
+        kinds, methods = self._kinds_and_methods()
+        yield Entry(self, self.template, kinds=kinds, methods=methods, prefix=True, child=self._table)
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        reversed_inside = self._reverse_inside(name, params)
+        if reversed_inside is None:
+            return None
+        own, inside = reversed_inside
+        return URLPath(quote_path(self.template.fill(own)) + inside, inside.protocol, inside.host)
+
+
+class Host(_Container):
+    """An app behind a host name.
+
+    Args:
+        host: the host, which may hold parameters: ``{subdomain}.example.org``.  A port in it is used for URLs and not
+            for matching.  Case does not count.
+        app: a Router, a DualRoute, an endpoint function or class.
+        name: the first part of the names inside (``{name}:{route}``).
+        middleware: generator middleware around everything inside, outermost first.
+
+    Raises ValueError for a malformed host, and TypeError for an app that is none.
+    """
+
+    def __init__(
+        self, host: str, app: Any, name: str | None = None, *, middleware: Sequence[Middleware] = ()
+    ) -> None:
+        if not host or "/" in host:
+            raise ValueError(f"a host is a name with an optional port, without slashes: {host!r}")
+        self.host = host
+        # The port goes, but not the colon of a convertor, which stands inside braces.
+        name_only = host[: host.rindex(":")] if host.rpartition(":")[2].isdecimal() else host
+        self.template = Template(_lower_literals(name_only), host=True)
+        self._written = Template(host, host=True)
+        if any(isinstance(segment, Tail) for segment in self.template.segments):
+            raise ValueError(f"{self!r}: a host can't hold a path parameter")
+        super().__init__(app, name, middleware, self.template.convertors)
+
+    def __repr__(self) -> str:
+        return f"Host({self.host!r})"
+
+    def entries(self) -> Iterator[Entry]:
+        kinds, methods = self._kinds_and_methods()
+        yield Entry(self, _NO_PATH, kinds=kinds, methods=methods, host=self.template, child=self._table)
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        reversed_inside = self._reverse_inside(name, params)
+        if reversed_inside is None:
+            return None
+        own, inside = reversed_inside
+        return URLPath(inside, inside.protocol, host=self._written.fill(own))
+
+
+_NO_PATH = Template("", prefix=True)
+
+
+def _lower_literals(host: str) -> str:
+    """Lower the case of a host template, its parameters left alone."""
+    pieces = host.split("{")
+    lowered = [pieces[0].lower()]
+    for piece in pieces[1:]:
+        inside, brace, after = piece.partition("}")
+        lowered.append(inside + brace + after.lower())
+    return "{".join(lowered)
+
+
+class RouteList(list[Any]):
+    """A router's routes: a list that counts its changes, so that the index knows when to follow."""
+
+    __slots__ = ("revision",)
+
+    def __init__(self, routes: Iterable[Any] = ()) -> None:
+        self.revision = 0
+        super().__init__()
+        self.extend(routes)
+
+    def append(self, route: Any) -> None:
+        super().append(_checked_route(route))
+
+    def extend(self, routes: Iterable[Any]) -> None:
+        super().extend([_checked_route(route) for route in routes])
+
+    def __iadd__(self, routes: Iterable[Any]) -> RouteList:  # type: ignore[override,misc]  # as list's own
+        self.extend(routes)
+        return self
+
+    def insert(self, index: Any, route: Any) -> None:
+        super().insert(index, _checked_route(route))
+        self.revision += 1
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            value = [_checked_route(route) for route in value]
+        else:
+            _checked_route(value)
+        super().__setitem__(index, value)
+        self.revision += 1
+
+    def __delitem__(self, index: Any) -> None:
+        super().__delitem__(index)
+        self.revision += 1
+
+    def __imul__(self, count: Any) -> RouteList:  # type: ignore[override,misc]  # as list's own
+        super().__imul__(count)
+        self.revision += 1
+        return self
+
+    def pop(self, index: Any = -1) -> Any:
+        route = super().pop(index)
+        self.revision += 1
+        return route
+
+    def remove(self, route: Any) -> None:
+        super().remove(route)
+        self.revision += 1
+
+    def clear(self) -> None:
+        super().clear()
+        self.revision += 1
+
+    def reverse(self) -> None:
+        super().reverse()
+        self.revision += 1
+
+    def sort(self, **options: Any) -> None:
+        super().sort(**options)
+        self.revision += 1
+
+
+def _checked_route(route: Any) -> Any:
+    if not isinstance(route, BaseRoute):
+        raise TypeError(
+            f"routes are Route, WebSocketRoute, Mount and Host objects, not {type(route).__name__}: {route!r}"
+        )
+    return route
+
+
+class RouteDeclarations:
+    """The methods and decorators that declare routes, on Router and DualRoute alike."""
+
+    @property
+    def _declared(self) -> RouteList:
+        raise NotImplementedError
+
+    def add_route(
+        self,
+        path: str,
+        route: Any,
+        methods: Iterable[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+        **options: Any,
+    ) -> None:
+        """Append a Route from `path` to the endpoint `route`; the rest is as for Route."""
+        self._declared.append(
+            Route(path, route, methods=methods, name=name, include_in_schema=include_in_schema, **options)
+        )
+
+    def add_websocket_route(self, path: str, route: Any, name: str | None = None, **options: Any) -> None:
+        """Append a WebSocketRoute from `path` to the endpoint `route`; the rest is as for WebSocketRoute."""
+        self._declared.append(WebSocketRoute(path, route, name=name, **options))
+
+    def route(
+        self,
+        path: str,
+        methods: Iterable[str] | None = None,
+        name: str | None = None,
+        include_in_schema: bool = True,
+        **options: Any,
+    ) -> Callable[[_E], _E]:
+        """Decorate an endpoint, function or class, to answer `path`; the rest is as for Route."""
+
+        def declare(endpoint: _E) -> _E:
+            self.add_route(path, endpoint, methods, name, include_in_schema, **options)
+            return endpoint
+
+        return declare
+
+    def websocket_route(self, path: str, name: str | None = None, **options: Any) -> Callable[[_E], _E]:
+        """Decorate an endpoint, function or class, to serve websockets at `path`; the rest is as for WebSocketRoute."""
+
+        def declare(endpoint: _E) -> _E:
+            self.add_websocket_route(path, endpoint, name, **options)
+            return endpoint
+
+        return declare
+
+    def mount(self, path: str, app: Any, name: str | None = None, **options: Any) -> None:
+        """Append a Mount of `app` below `path`."""
+        self._declared.append(Mount(path, app=app, name=name, **options))
+
+    def host(self, host: str, app: Any, name: str | None = None, **options: Any) -> None:
+        """Append a Host that puts `app` behind the host name `host`."""
+        self._declared.append(Host(host, app=app, name=name, **options))
+
+
+class Router(RouteDeclarations, Servable):
+    """An ordered list of routes, and an app by itself: routing without an application around it.
+
+    Args:
+        routes: the routes, in the order in which they are tried.
+        redirect_slashes: True to redirect (307) a path that only matches with a slash added to or taken off its end.
+        default: an endpoint, Router or DualRoute that takes what matches no route, in place of 404.
+    """
+
+    def __init__(
+        self, routes: Iterable[BaseRoute] | None = None, redirect_slashes: bool = True, default: Any = None
+    ) -> None:
+        self._routes = RouteList(routes or ())
+        self.redirect_slashes = redirect_slashes
+        self.table = Table(self._routes)
+        self.default = default
+        self._pass_for_asgi()
+
+    @property
+    def routes(self) -> RouteList:
+        """The routes.  The list may be changed at any time; the next request sees it."""
+        return self._routes
+
+    @routes.setter
+    def routes(self, routes: Iterable[BaseRoute]) -> None:
+        self._routes[:] = list(routes)
+
+    @property
+    def default(self) -> Any:
+        """What takes the requests that match no route; None for 404."""
+        return self._default
+
+    @default.setter
+    def default(self, app: Any) -> None:
+        self._default = app
+        self.default_mount: Mount | None = None if app is None else Mount("", app=app)
+        self.table.default = self.default_mount
+
+    @property
+    def _declared(self) -> RouteList:
+        return self._routes
+
+    def names(self) -> Iterator[str]:
+        """Yield every name that `url_path_for` takes."""
+        for route in self._routes:
+            yield from route.names()
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        """Return the path for `name`, or None: see `BaseRoute.reverse`."""
+        for route in self._routes:
+            path: URLPath | None = route.reverse(name, params)
+            if path is not None:
+                return path
+        return None
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Return the path of the route called `name`, percent-encoded.
+
+        Args:
+            name: a route's name, with those of the mounts around it in front: ``users:detail``.
+            path_params: a value for each parameter; ``path=`` for a mounted app.
+
+        Raises NoMatchFound where no route has that name and takes those parameters.
+        """
+        return reverse(self._routes, name, path_params)
+
+    def _make_dispatcher(self) -> Dispatcher:
+        from dualroute.dispatch import Dispatcher
+
+        return Dispatcher(self)
+
+
+def router_of(app: Any) -> Router | None:
+    """Return the router inside an app of ours, or None for anything else."""
+    if isinstance(app, Router):
+        return app
+    router = getattr(app, "router", None)
+    return router if isinstance(router, Router) else None
+
+
+def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath:
+    """Return the path of the first of `routes` that has `name` and takes `params`.  Raises NoMatchFound."""
+    refused: ValueError | None = None
+    for route in routes:
+        try:
+            path = route.reverse(name, params)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        if path is not None:
+            return path
+    if refused is not None:
+        raise NoMatchFound(name, params, f": {refused}") from refused
+    names = [known for route in routes for known in route.names()]
+    if name in names:
+        raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")
+    raise NoMatchFound(name, params, nearest(name, names))
+
+
+def _taken(routes: Sequence[BaseRoute], name: str) -> str:
+    """Describe the parameters that the routes called `name` take, mounts around them included."""
+    found = [sorted(params) for params in _signatures(routes, name)]
+    return ": " + " or ".join(", ".join(params) or "none" for params in found) if found else ""
+
+
+def _signatures(routes: Sequence[BaseRoute], name: str) -> Iterator[set[str]]:
+    for route in routes:
+        if isinstance(route, _EndpointRoute):
+            if route.name == name:
+                yield set(route.template.convertors)
+        elif isinstance(route, Mount | Host):
+            own = set(route.template.convertors)
+            if route.name == name:
+                yield own | {"path"}
+            inner = name
+            if route.name is not None:
+                if not name.startswith(f"{route.name}:"):
+                    continue
+                inner = name[len(route.name) + 1 :]
+            for params in _signatures(route.routes, inner):
+                yield own | params
+
+
+def endpoint_name(endpoint: Any) -> str:
+    """Return the name that a route takes from its endpoint."""
+    return describe(endpoint).rpartition(".")[2]
+
+
+def checked_middleware(middleware: Iterable[Middleware], where: str) -> tuple[Middleware, ...]:
+    """Return middleware as a tuple.  Raises TypeError for one that can't be called."""
+    checked = tuple(middleware)
+    for item in checked:
+        if not callable(item) or (isinstance(item, type) and issubclass(item, HTTPEndpoint)):
+            raise TypeError(f"{where}: middleware must be generator functions, not {item!r}")
+    return checked

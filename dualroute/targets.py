@@ -1,0 +1,157 @@
+"""The target of a request, read off what a server hands over, by one set of rules for both protocols.
+
+A server describes a request by a scope (ASGI) or an environ (PEP 3333).  Either is brought down to the plain values
+of a `Target`, from which routing goes on without knowing where they came from.  What is wrong with a request line or
+with its Host is found here and answered 400, so that what servers let pass differently ends alike:
+
+* a path that is not UTF-8 when percent-decoded, which WSGI hands over byte by byte and ASGI with U+FFFD in it;
+* a path without a leading slash; the absolute form (RFC 9112 section 3.2.2) is first cut down to its path;
+* a Host that is not ``host[:port]``, or more than one.  Without a Host header (HTTP/1.0), or with an empty one, the
+  server's own name and port stand in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from dualroute.exceptions import HTTPException
+from dualroute.types import Environ, Scope
+
+__all__ = ["Target", "host_of", "target_from_environ", "target_from_scope"]
+
+# RFC 3986 section 3.2.2, less what no name on a network holds: userinfo, percent-encoding, sub-delims.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# Hosts seen and found well-formed, with their lower-case names.  A client chooses its Host, so the memory is bounded.
+_known_hosts: dict[str, str] = {}
+_KNOWN_HOSTS_LIMIT = 1024
+
+
+class Target(NamedTuple):
+    """What a request is for.
+
+    Args:
+        method: the HTTP method, as sent; GET for a websocket handshake.
+        root_path: where the server says that the app is mounted, without a trailing slash.
+        path: the decoded path below `root_path`; it starts with a slash, or is empty below a root path that is not.
+        authority: the Host header, or what stands in for it.
+        host: its host in lower case, without the port.
+    """
+
+    method: str
+    root_path: str
+    path: str
+    authority: str
+    host: str
+
+
+def target_from_scope(scope: Scope) -> Target:
+    """Read the target off an ASGI scope.  Raises HTTPException(400) for one that is malformed."""
+    path: str = scope["path"]
+    if not path.isascii():
+        _require_utf8(path, scope.get("raw_path"))
+    root_path: str = scope.get("root_path") or ""
+    if root_path:
+        root_path = root_path.rstrip("/")
+        # The specification wants the path to hold the root path; some servers and hosts leave it out.
+        if path.startswith(root_path):
+            rest = path[len(root_path) :]
+            if not rest or rest[0] == "/" or _ABSOLUTE.match(rest):
+                path = rest
+    authority = ""
+    count = 0
+    for name, value in scope["headers"]:
+        if name == b"host":
+            authority = value.decode("latin-1")
+            count += 1
+    if count > 1:
+        raise HTTPException(400, "Bad Request: more than one Host header")
+    if not authority:
+        scheme: str = scope.get("scheme") or "http"
+        server = scope.get("server")
+        authority = _server_authority(scheme, *server) if server else "localhost"
+    return Target(
+        scope.get("method") or "GET", root_path, _clean(path, root_path), authority, host_of(authority)
+    )
+
+
+def target_from_environ(environ: Environ) -> Target:
+    """Read the target off a WSGI environ.  Raises HTTPException(400) for one that is malformed."""
+    path: str = environ.get("PATH_INFO", "")
+    root_path: str = environ.get("SCRIPT_NAME", "")
+    if not path.isascii():
+        path = _from_latin1(path)
+    if root_path:
+        if not root_path.isascii():
+            root_path = _from_latin1(root_path)
+        root_path = root_path.rstrip("/")
+    authority: str = environ.get("HTTP_HOST", "")
+    if not authority:
+        authority = _server_authority(
+            environ.get("wsgi.url_scheme", "http"), environ["SERVER_NAME"], environ["SERVER_PORT"]
+        )
+    return Target(
+        environ["REQUEST_METHOD"], root_path, _clean(path, root_path), authority, host_of(authority)
+    )
+
+
+def host_of(authority: str) -> str:
+    """Return the host of ``host[:port]`` in lower case.  Raises HTTPException(400) where it is not of that form."""
+    host = _known_hosts.get(authority)
+    if host is None:
+        match = _HOST.fullmatch(authority)
+        if match is None:
+            raise HTTPException(400, "Bad Request: the Host header is not of the form host[:port]")
+        host = match[1].lower()
+        if len(_known_hosts) >= _KNOWN_HOSTS_LIMIT:
+            _known_hosts.clear()
+        _known_hosts[authority] = host
+    return host
+
+
+def _server_authority(scheme: str, name: str, port: Any) -> str:
+    # A server on a unix socket has a path for its name, and no port.
+    if not name or "/" in name:
+        return "localhost"
+    if ":" in name and not name.startswith("["):
+        name = f"[{name}]"
+    if not port or int(port) == _DEFAULT_PORTS.get(scheme):
+        return name
+    return f"{name}:{port}"
+
+
+def _clean(path: str, root_path: str) -> str:
+    if path.startswith("/") or (not path and root_path):
+        return path
+    absolute = _ABSOLUTE.match(path)
+    if absolute is not None:
+        rest = path[absolute.end() :]
+        if not rest or rest.startswith("/"):
+            return rest or "/"
+    raise HTTPException(400, "Bad Request: the request target is neither a path nor an absolute URL")
+
+
+def _from_latin1(text: str) -> str:
+    """Decode what PEP 3333 ("Unicode Issues") transports as Latin-1 but is UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        raise _not_utf8() from None
+
+
+def _require_utf8(path: str, raw_path: bytes | None) -> None:
+    try:
+        path.encode("utf-8")  # refuses lone surrogates, another way of writing bytes that are no text
+        if "\ufffd" in path:
+            # U+FFFD was either sent or put in place of bytes that are no UTF-8.  The raw path tells, if there is one.
+            unquote_to_bytes(raw_path or b"%ff").decode("utf-8")
+    except UnicodeError:
+        raise _not_utf8() from None
+
+
+def _not_utf8() -> HTTPException:
+    return HTTPException(400, "Bad Request: the path is not UTF-8")

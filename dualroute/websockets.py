@@ -1,0 +1,323 @@
+"""WebSocket: a session with one peer, on ASGI.
+
+The methods keep the ASGI event order (specification, "WebSocket"): a handshake is accepted, or refused by closing or
+by a denial response; then messages go both ways; then either side closes.  A call out of order raises RuntimeError
+that says what the state is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from typing import Any, Self
+
+from dualroute.connection import HTTPConnection
+from dualroute.exceptions import HTTPException, WebSocketDisconnect, WebSocketException
+from dualroute.exchange import Call
+from dualroute.responses import PlainTextResponse, Response
+from dualroute.targets import Target
+from dualroute.types import Message, Receive, Scope, Send
+
+__all__ = ["MalformedMessage", "WebSocket", "WebSocketDisconnect", "WebSocketState"]
+
+
+class WebSocketState(enum.Enum):
+    """How far one side of a websocket has come."""
+
+    CONNECTING = 0
+    CONNECTED = 1
+    DISCONNECTED = 2
+    RESPONSE = 3
+    """The handshake is being refused by an HTTP response."""
+
+
+class MalformedMessage(WebSocketException, ValueError):
+    """A message is not of the kind that was expected.  Unless it is caught, the websocket is closed with 1003."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(1003, reason)
+
+
+class WebSocket(HTTPConnection):
+    """A websocket.
+
+    Args:
+        scope: an ASGI scope of type "websocket".
+        receive: the ASGI receive callable.
+        send: the ASGI send callable.
+    """
+
+    __slots__ = ("_receive_event", "_send_event", "application_state", "client_state")
+
+    is_websocket = True
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope)
+        self._open(receive, send)
+
+    @classmethod
+    def opened(cls, scope: Scope, target: Target, receive: Receive, send: Send) -> Self:
+        """Return the websocket for a scope whose target was read before: how an adapter makes one."""
+        self = cls.routed(scope, None, target, None)
+        self._open(receive, send)
+        return self
+
+    def _open(self, receive: Receive, send: Send) -> None:
+        self._receive_event = receive
+        self._send_event = send
+        self.client_state = WebSocketState.CONNECTING
+        """How far the peer has come."""
+        self.application_state = WebSocketState.CONNECTING
+        """How far this side has come."""
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The subprotocols that the peer offers, in its order of preference."""
+        return list(self.scope.get("subprotocols") or ())
+
+    async def receive(self) -> Message:
+        """Return the next event from the server.
+
+        Raises RuntimeError after the disconnect event.
+        """
+        if self.client_state is WebSocketState.DISCONNECTED:
+            raise RuntimeError("nothing can be received: the websocket was disconnected")
+        message = await self._receive_event()
+        kind = message["type"]
+        if self.client_state is WebSocketState.CONNECTING:
+            if kind == "websocket.connect":
+                self.client_state = WebSocketState.CONNECTED
+                return message
+            if kind != "websocket.disconnect":
+                raise RuntimeError(f"the server sent {kind!r} before 'websocket.connect'")
+        if kind == "websocket.disconnect":
+            self.client_state = WebSocketState.DISCONNECTED
+        elif kind != "websocket.receive":
+            raise RuntimeError(f"the server sent {kind!r} on an open websocket")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send an event to the server.
+
+        Raises RuntimeError for one out of order, and WebSocketDisconnect where the peer is gone.
+        """
+        kind = message["type"]
+        state = self.application_state
+        if state is WebSocketState.CONNECTING:
+            if kind == "websocket.accept":
+                self.application_state = WebSocketState.CONNECTED
+            elif kind == "websocket.close":
+                self.application_state = WebSocketState.DISCONNECTED
+            elif kind == "websocket.http.response.start":
+                self.application_state = WebSocketState.RESPONSE
+            else:
+                raise RuntimeError(f"{kind!r} can't be sent: accept the websocket first")
+        elif state is WebSocketState.CONNECTED:
+            if kind == "websocket.close":
+                self.application_state = WebSocketState.DISCONNECTED
+            elif kind != "websocket.send":
+                raise RuntimeError(f"{kind!r} can't be sent: the websocket was accepted before")
+        elif state is WebSocketState.RESPONSE:
+            if kind != "websocket.http.response.body":
+                raise RuntimeError(f"{kind!r} can't be sent: the handshake is being refused by a response")
+            if not message.get("more_body"):
+                self.application_state = WebSocketState.DISCONNECTED
+        else:
+            raise RuntimeError(f"{kind!r} can't be sent: the websocket was closed")
+        try:
+            await self._send_event(message)
+        except OSError:
+            self.application_state = WebSocketState.DISCONNECTED
+            raise WebSocketDisconnect(1006) from None
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """Accept the handshake.
+
+        Args:
+            subprotocol: one of `subprotocols`, or None.
+            headers: further headers for the handshake's response: a mapping of text, or pairs of bytes.
+        """
+        if self.client_state is WebSocketState.CONNECTING:
+            message = await self.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code") or 1006, message.get("reason"))
+        if headers is None:
+            raw: list[tuple[bytes, bytes]] = []
+        elif isinstance(headers, Mapping):
+            raw = Response(headers=headers, status_code=204).raw_headers
+        else:
+            raw = list(headers)
+        await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": raw})
+
+    def _require_accepted(self) -> None:
+        if self.application_state is WebSocketState.CONNECTING:
+            raise RuntimeError("nothing can be received yet: accept the websocket first")
+
+    async def _receive_message(self) -> Message:
+        self._require_accepted()
+        message = await self.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1005, message.get("reason"))
+        return message
+
+    async def receive_text(self) -> str:
+        """Return the next message, which must be text.
+
+        Raises WebSocketDisconnect where the websocket closed, and MalformedMessage for bytes.
+        """
+        text: str | None = (await self._receive_message()).get("text")
+        if text is None:
+            raise MalformedMessage("expected text messages")
+        return text
+
+    async def receive_bytes(self) -> bytes:
+        """Return the next message, which must be bytes.
+
+        Raises WebSocketDisconnect where the websocket closed, and MalformedMessage for text.
+        """
+        data: bytes | None = (await self._receive_message()).get("bytes")
+        if data is None:
+            raise MalformedMessage("expected bytes messages")
+        return data
+
+    async def receive_json(self, mode: str = "text") -> Any:
+        """Return the next message parsed as JSON.
+
+        Args:
+            mode: "text" or "binary", the kind of message it must be.
+
+        Raises WebSocketDisconnect where the websocket closed, and MalformedMessage for what is no JSON.
+        """
+        return decode_json_message(await (self.receive_text() if _text_mode(mode) else self.receive_bytes()))
+
+    async def iter_text(self) -> AsyncIterator[str]:
+        """Yield text messages until the websocket closes."""
+        try:
+            while True:
+                yield await self.receive_text()
+        except WebSocketDisconnect:
+            return
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Yield bytes messages until the websocket closes."""
+        try:
+            while True:
+                yield await self.receive_bytes()
+        except WebSocketDisconnect:
+            return
+
+    async def iter_json(self, mode: str = "text") -> AsyncIterator[Any]:
+        """Yield messages parsed as JSON until the websocket closes."""
+        try:
+            while True:
+                yield await self.receive_json(mode)
+        except WebSocketDisconnect:
+            return
+
+    async def send_text(self, data: str) -> None:
+        """Send a text message."""
+        await self.send({"type": "websocket.send", "text": data})
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a bytes message."""
+        await self.send({"type": "websocket.send", "bytes": data})
+
+    async def send_json(self, data: Any, mode: str = "text") -> None:
+        """Send a value as JSON, in a message of kind `mode`: "text" or "binary"."""
+        import json
+
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        if _text_mode(mode):
+            await self.send_text(text)
+        else:
+            await self.send_bytes(text.encode())
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the websocket; before it was accepted, refuse the handshake (the peer then sees status 403).
+
+        Args:
+            code: the close code (RFC 6455 section 7.4).
+            reason: the close reason, at most 123 bytes of UTF-8.
+        """
+        await self.send({"type": "websocket.close", "code": code, "reason": reason or ""})
+
+    async def send_denial_response(self, response: Response) -> None:
+        """Refuse the handshake by an HTTP response; by a plain refusal (403) where the server can't send one.
+
+        Raises RuntimeError where the websocket was accepted.
+        """
+        if self.application_state is not WebSocketState.CONNECTING:
+            raise RuntimeError("the handshake can't be refused: the websocket was accepted or closed before")
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
+            await self.close()
+            return
+        headers, _ = response.wire("GET")
+        await self.send(
+            {
+                "type": "websocket.http.response.start",
+                "status": response.status_code,
+                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+            }
+        )
+        await self.send({"type": "websocket.http.response.body", "body": response.body})
+
+    async def finish(self, response: Response | None = None) -> None:
+        """Bring the session to its end after its endpoint has: refuse with `response`, or close what is still open."""
+        try:
+            if self.application_state is WebSocketState.CONNECTING:
+                if response is not None:
+                    await self.send_denial_response(response)
+                else:
+                    await self.close()
+            elif (
+                self.application_state is WebSocketState.CONNECTED
+                and self.client_state is not WebSocketState.DISCONNECTED
+            ):
+                await self.close(1000 if response is None else 1011)
+        except WebSocketDisconnect:
+            pass
+
+    def refuse(self, error: Exception | None) -> Generator[Call, Any, Response | None]:
+        """Answer an error: close with the code of a WebSocketException, refuse with the status of an HTTPException.
+
+        Args:
+            error: the exception, or None for one that nobody handled, which was logged.
+        """
+        if isinstance(error, WebSocketDisconnect):
+            return None
+        still_connecting = self.application_state is WebSocketState.CONNECTING
+        if isinstance(error, HTTPException) and still_connecting:
+            return error.response()
+        if error is None and still_connecting:
+            return PlainTextResponse("Internal Server Error", status_code=500)
+        if self.application_state in (WebSocketState.CONNECTING, WebSocketState.CONNECTED):
+            code, reason = (error.code, error.reason) if isinstance(error, WebSocketException) else (1011, "")
+            if self.client_state is not WebSocketState.DISCONNECTED:
+                yield Call.known(self._close_quietly, (code, reason), True)
+        return None
+
+    async def _close_quietly(self, code: int, reason: str) -> None:
+        try:
+            await self.close(code, reason)
+        except WebSocketDisconnect:
+            pass
+
+
+def decode_json_message(data: str | bytes | None) -> Any:
+    """Parse a message as JSON.  Raises MalformedMessage."""
+    import json
+
+    try:
+        return json.loads(data or "")
+    except (ValueError, RecursionError):
+        raise MalformedMessage("expected JSON messages") from None
+
+
+def _text_mode(mode: str) -> bool:
+    if mode not in ("text", "binary"):
+        raise ValueError(f"the mode of a JSON message is 'text' or 'binary', not {mode!r}")
+    return mode == "text"
