@@ -15,10 +15,9 @@ from dualroute.routing import BaseRoute, RouteDeclarations, RouteList, Router, c
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:
+    from dualroute.dispatch import Dispatcher
     from dualroute_asgi import ASGIAdapter
     from dualroute_wsgi import WSGIAdapter
-
-    from dualroute.dispatch import Dispatcher
 
 __all__ = ["DualRoute"]
 
@@ -59,15 +58,15 @@ class DualRoute(RouteDeclarations, Servable):
     ) -> None:
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
-        self.router = Router(routes, redirect_slashes=redirect_slashes, default=default)
+        self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=default)
         self.middleware: list[Middleware] = list(checked_middleware(middleware, "DualRoute"))
         self.exception_handlers: dict[int | type[Exception], Callable[..., Any]] = {}
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
         self.max_threads = max_threads
-        self.asgi_middleware = tuple(asgi_middleware)
-        self.wsgi_middleware = tuple(wsgi_middleware)
-        self.state = State()
+        self.asgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(asgi_middleware)
+        self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(wsgi_middleware)
+        self.state: State = State()
         self._frozen = False
         self._pass_for_asgi()
 

@@ -33,10 +33,10 @@ class Channel:
 
     def __init__(self) -> None:
         self.body: bytes | None = None
-        self.consumed = False
-        self.ended = False
-        self.cut_short = False
-        self.disconnected = False
+        self.consumed: bool = False
+        self.ended: bool = False
+        self.cut_short: bool = False
+        self.disconnected: bool = False
 
     async def receive(self) -> bytes:
         """Return the next piece of the body; empty after the last.  Raises ClientDisconnect."""
@@ -46,11 +46,21 @@ class Channel:
         """Return the next piece of the body, waiting for it; empty after the last.  Raises ClientDisconnect."""
         raise NotImplementedError
 
+    def _end(self, *, cut_short: bool = False) -> None:
+        """Take note that nothing more comes, and that the client stopped short if it did."""
+        self.ended = True
+        if cut_short:
+            self.cut_short = self.disconnected = True
+
     def _after_end(self) -> bytes:
         """Return what follows the last piece: nothing, each time it is asked for.  Raises ClientDisconnect."""
         if self.cut_short:
             raise ClientDisconnect
         return b""
+
+    def note_disconnect(self) -> None:
+        """Take note that the client is gone."""
+        self.disconnected = True
 
     async def gone(self) -> bool:
         """Tell whether the client is known to have gone, without waiting for anything."""
@@ -77,13 +87,13 @@ class ReceiveChannel(Channel):
         """Take an event from the server, and return the piece of the body in it.  Raises ClientDisconnect."""
         if message["type"] == "http.request":
             if not message.get("more_body"):
-                self.ended = True
+                self._end()
             piece: bytes = message.get("body") or b""
             return piece
         # The specification has only http.disconnect beside http.request.
         if not self.ended:
-            self.ended = self.cut_short = True
-        self.disconnected = True
+            self._end(cut_short=True)
+        self.note_disconnect()
         return self._after_end()
 
     def read(self) -> bytes:
@@ -115,7 +125,7 @@ class InputChannel(Channel):
         elif terminated:
             self._remaining = None
         if self._remaining == 0:
-            self.ended = True
+            self._end()
 
     def read(self) -> bytes:
         if self.ended:
@@ -125,17 +135,17 @@ class InputChannel(Channel):
             piece: bytes = self._input.read(CHUNK_SIZE if remaining is None else min(CHUNK_SIZE, remaining))
         except Exception as error:
             # Servers raise what they like for a broken chunk or a lost connection: OSError, or a class of their own.
-            self.ended = self.disconnected = self.cut_short = True
+            self._end(cut_short=True)
             raise ClientDisconnect from error
         if remaining is not None:
             self._remaining = remaining - len(piece)
             if not piece:
-                self.ended = self.disconnected = self.cut_short = True
+                self._end(cut_short=True)
                 raise ClientDisconnect
             if self._remaining == 0:
-                self.ended = True
+                self._end()
         elif not piece:
-            self.ended = True
+            self._end()
         return piece
 
     async def receive(self) -> bytes:

@@ -7,10 +7,10 @@ asked for.  So a handler that looks at nothing pays for nothing.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
-from dualroute.datastructures import URL, Address, Headers, QueryParams, State
+from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.paths import quote_path
 from dualroute.targets import Target, target_from_environ, target_from_scope
 from dualroute.types import Environ, Receive, Scope
@@ -51,8 +51,27 @@ class HTTPConnection:
         "path_params",
     )
 
-    is_websocket = False
+    is_websocket: ClassVar[bool] = False
     """True for a WebSocket."""
+
+    path_params: dict[str, Any]
+    """The converted parameters of the path, those of mounts and hosts around the route included."""
+
+    _given_scope: Scope | None
+    _environ: Environ | None
+    _target: Target
+    _channel: Channel | None
+    _mounted: str
+    _app: Any
+    _router: Any
+    _route: Any
+    _scope: Scope | None
+    _headers: Headers | None
+    _query_params: QueryParams | None
+    _cookies: dict[str, str] | None
+    _url: URL | None
+    _state: State | None
+    _asked: list[Any] | None
 
     def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
         self._start(scope, None, target_from_scope(scope), None if receive is None else ReceiveChannel(receive))
@@ -89,18 +108,11 @@ class HTTPConnection:
         self._environ = environ
         self._target = target
         self._channel = channel
-        self.path_params: dict[str, Any] = {}
+        self.path_params = {}
         self._mounted = ""
-        self._app: Any = None
-        self._router: Any = None
-        self._route: Any = None
-        self._scope: Scope | None = None
-        self._headers: Headers | None = None
-        self._query_params: QueryParams | None = None
-        self._cookies: dict[str, str] | None = None
-        self._url: URL | None = None
-        self._state: State | None = None
-        self._asked: list[Any] | None = None
+        self._app = self._router = self._route = self._scope = None
+        self._headers = self._query_params = self._cookies = None
+        self._url = self._state = self._asked = None
 
     def matched(self, route: Any, app: Any, router: Any, path_params: dict[str, Any], mounted: str) -> None:
         """Take in where routing led: the route, its app, the outermost router, and the path that mounts took."""
@@ -269,7 +281,8 @@ class HTTPConnection:
         if self._url is None:
             query = self.query_string
             self._url = URL(
-                f"{self.scheme}://{self._target.authority}{quote_path(self.path)}" + (f"?{quote_query(query)}" if query else "")
+                f"{self.scheme}://{self._target.authority}{quote_path(self.path)}"
+                + (f"?{quote_query(query)}" if query else "")
             )
         return self._url
 
@@ -289,7 +302,8 @@ class HTTPConnection:
         """
         if self._router is None:
             raise RuntimeError("url_for needs a connection that came through a Router or a DualRoute")
-        return self._router.url_path_for(name, **path_params).make_absolute_url(self.base_url)
+        path: URLPath = self._router.url_path_for(name, **path_params)
+        return path.make_absolute_url(self.base_url)
 
     def refuse(self, error: Exception | None) -> Generator[Call, Any, Response | None]:
         """Answer an error on a websocket: see `WebSocket.refuse`.  A request never gets here."""
@@ -308,7 +322,7 @@ def cookie_parser(header: str) -> dict[str, str]:
     from werkzeug.sansio.http import parse_cookie
 
     text = header.encode("latin-1", "replace").decode("utf-8", "replace")
-    return {name: value for name, value in parse_cookie(text).items(multi=True)}
+    return dict(parse_cookie(text).items(multi=True))
 
 
 def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
@@ -326,9 +340,7 @@ def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
         "raw_path": quote_path(target.root_path + target.path).encode("ascii"),
         "query_string": str(environ.get("QUERY_STRING", "")).encode("latin-1"),
         "root_path": target.root_path,
-        "headers": [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in _environ_headers(environ)
-        ],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in _environ_headers(environ)],
         "client": (client, int(client_port) if client_port.isdecimal() else 0) if client else None,
         "server": (environ["SERVER_NAME"], int(port) if port.isdecimal() else None),
         "extensions": {},

@@ -30,12 +30,12 @@ class ImmutableMultiDict(Mapping[str, _V]):
     __slots__ = ("_dict", "_list")
 
     def __init__(self, items: Mapping[str, _V] | Iterable[tuple[str, _V]] = ()) -> None:
+        pairs: Any = items
         if isinstance(items, ImmutableMultiDict):
-            self._list: list[tuple[str, _V]] = items.multi_items()
+            pairs = items._list
         elif isinstance(items, Mapping):
-            self._list = list(items.items())
-        else:
-            self._list = list(items)
+            pairs = items.items()
+        self._list: list[tuple[str, _V]] = list(pairs)
         self._dict: dict[str, _V] = dict(self._list)
 
     def __getitem__(self, key: str) -> _V:
@@ -210,7 +210,8 @@ class MutableHeaders(Headers):
 
 
 def _pairs(items: Mapping[str, str] | Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    return items.items() if isinstance(items, Mapping) else items
+    pairs: Any = items.items() if isinstance(items, Mapping) else items
+    return pairs  # type: ignore[no-any-return]  # an Iterable of pairs may itself be a Mapping, for a type checker
 
 
 def _check(name: str, value: str) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher", "websocket_paths"]
 
-logger = logging.getLogger("dualroute")
+logger: logging.Logger = logging.getLogger("dualroute")
 
 _NO_WEBSOCKETS = (
     "this path is a websocket, and the server that answers here has no websockets; serve the app with an ASGI server "
@@ -207,7 +207,7 @@ class Dispatcher:
         return made
 
     def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:
-        """Return the middleware around a trail, outermost first, the exception handlers, innermost first, and the app."""
+        """Return the middleware around a trail (outermost first), the exception handlers (innermost first), the app."""
         name = "websocket" if kind == WEBSOCKET else "http"
         app: Any = self.app
         middleware: list[Any] = list(app.middleware) if app is not None else []

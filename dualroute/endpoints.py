@@ -30,7 +30,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-logger = logging.getLogger("dualroute")
+logger: logging.Logger = logging.getLogger("dualroute")
 
 
 class _EndpointClass:

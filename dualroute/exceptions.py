@@ -88,7 +88,7 @@ class WebSocketException(Exception):
 
     def __init__(self, code: int, reason: str | None = None) -> None:
         self.code = code
-        self.reason = reason or ""
+        self.reason: str = reason or ""
         super().__init__(code, self.reason)
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class WebSocketDisconnect(Exception):
 
     def __init__(self, code: int = 1000, reason: str | None = None) -> None:
         self.code = code
-        self.reason = reason or ""
+        self.reason: str = reason or ""
         super().__init__(code, self.reason)
 
 
@@ -122,4 +122,4 @@ class NoMatchFound(Exception):
         given = ", ".join(f"{key}={value!r}" for key, value in path_params.items())
         super().__init__(f"no route named {name!r} takes {given or 'no parameters'}{reason}")
         self.name = name
-        self.path_params = dict(path_params)
+        self.path_params: dict[str, Any] = dict(path_params)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Exchange", "Plan", "exchange"]
 
-logger = logging.getLogger("dualroute")
+logger: logging.Logger = logging.getLogger("dualroute")
 
 
 class Call:
@@ -48,10 +48,10 @@ class Call:
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         from dualroute.handlers import is_async_callable
 
-        self.function = function
-        self.args = args
-        self.is_async = is_async_callable(function)
-        self.inline = False
+        self.function: Callable[..., Any] = function
+        self.args: tuple[Any, ...] = args
+        self.is_async: bool = is_async_callable(function)
+        self.inline: bool = False
 
     @classmethod
     def known(cls, function: Callable[..., Any], args: tuple[Any, ...], is_async: bool, inline: bool = False) -> Call:
@@ -90,9 +90,9 @@ class Plan:
         middleware: Sequence[Middleware] = (),
         handlers: Sequence[dict[Any, Any]] = (),
     ) -> None:
-        self.endpoint = endpoint
-        self.middleware = tuple(middleware)
-        self.handlers = tuple(handlers)
+        self.endpoint: Callable[[Any], Call] = endpoint
+        self.middleware: tuple[Middleware, ...] = tuple(middleware)
+        self.handlers: tuple[dict[Any, Any], ...] = tuple(handlers)
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
         """Return the exception handler for `error`, or None.
@@ -168,7 +168,9 @@ def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
         if not isinstance(layer, Generator):
             from dualroute.handlers import describe
 
-            raise TypeError(f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function")
+            raise TypeError(
+                f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function"
+            )
         try:
             return (yield from _run_layer(plan, index, connection, layer))
         finally:

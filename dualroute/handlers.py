@@ -50,6 +50,11 @@ class Handler:
     Raises TypeError where `function` can't be called with the connection and those parameters.
     """
 
+    wanted: tuple[str, ...]
+    """The names of the parameters that it takes besides the connection."""
+    everything: bool
+    """True where it takes every path parameter (``**kwargs``)."""
+
     __slots__ = ("everything", "function", "inline", "is_async", "owner", "wanted")
 
     def __init__(
@@ -62,10 +67,10 @@ class Handler:
         owner: type[Any] | None = None,
         skip: int | None = None,
     ) -> None:
-        self.function = function
-        self.is_async = is_async_callable(function)
-        self.inline = inline and not self.is_async
-        self.owner = owner
+        self.function: Callable[..., Any] = function
+        self.is_async: bool = is_async_callable(function)
+        self.inline: bool = inline and not self.is_async
+        self.owner: type[Any] | None = owner
         self.wanted, self.everything = _binding(function, params, where, skip=skip or (2 if owner else 1))
 
     def __repr__(self) -> str:

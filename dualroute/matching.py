@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from dualroute.convertors import Convertor
 from dualroute.paths import Literal, Pattern, Tail, Template, Whole
 
 __all__ = ["HTTP", "WEBSOCKET", "Entry", "Found", "Miss", "Source", "Table"]
@@ -66,15 +67,15 @@ class Entry:
         host: Template | None = None,
         child: Callable[[], Table | None] | None = None,
     ) -> None:
-        self.target = target
-        self.path = path
-        self.kinds = kinds
-        self.methods = methods
-        self.prefix = prefix
-        self.host = host
-        self.child = child
-        self.order = 0
-        self.convertors = tuple((host or path).convertors.items())
+        self.target: Any = target
+        self.path: Template = path
+        self.kinds: tuple[int, ...] = kinds
+        self.methods: frozenset[str] | None = methods
+        self.prefix: bool = prefix
+        self.host: Template | None = host
+        self.child: Callable[[], Table | None] | None = child
+        self.order: int = 0
+        self.convertors: tuple[tuple[str, Convertor[Any]], ...] = tuple((host or path).convertors.items())
 
 
 class Found(NamedTuple):
@@ -99,7 +100,7 @@ class Miss:
 
     def __init__(self) -> None:
         self.allowed: set[str] = set()
-        self.partial = False
+        self.partial: bool = False
         self.trail: tuple[Any, ...] = ()
 
 
@@ -235,7 +236,7 @@ class Table:
 
     def __init__(self, source: Source, default: Any = None) -> None:
         self._source = source
-        self.default = default
+        self.default: Any = default
         self._revision = -1
         self._count = 0
         self._next_order = 0
@@ -257,9 +258,7 @@ class Table:
                     trees[kind].add(entry)
         self._trees, self._revision, self._count, self._next_order = trees, revision, count, order
 
-    def match(
-        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss
-    ) -> Found | None:
+    def match(self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss) -> Found | None:
         """Find the first entry that takes the request, or None, with the reasons added to `miss`.
 
         Args:
@@ -327,4 +326,3 @@ class Table:
 
 def _by_order(hit: _Hit) -> int:
     return hit[0]
-

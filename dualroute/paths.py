@@ -107,13 +107,13 @@ class Template:
     def __init__(self, source: str, *, prefix: bool = False, host: bool = False) -> None:
         if not host and not source.startswith("/") and not (prefix and source == ""):
             raise ValueError(f"a path must start with a slash: {source!r}")
-        self.source = source.rstrip("/") if prefix else source
+        self.source: str = source.rstrip("/") if prefix else source
         self.parts: tuple[str | Parameter, ...] = tuple(_parse(self.source))
         self.convertors: dict[str, Convertor[Any]] = {
             part.name: part.convertor for part in self.parts if isinstance(part, Parameter)
         }
         try:
-            self.segments = _segments(self.parts, within_host=host)
+            self.segments: tuple[Segment, ...] = _segments(self.parts, within_host=host)
         except re.error as error:
             raise ValueError(f"a convertor's regex does not fit into {source!r}: {error}") from error
 

@@ -66,11 +66,14 @@ class Response(Servable):
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
     ) -> None:
-        self.status_code = status_code
-        if media_type is not None:
-            self.media_type = media_type
+        self._describe(status_code, media_type)
         self.body = self.render(content)
         self._set_headers(headers, len(self.body))
+
+    def _describe(self, status_code: int, media_type: str | None) -> None:
+        self.status_code: int = status_code
+        if media_type is not None:
+            self.media_type = media_type
 
     def render(self, content: Any) -> bytes:
         """Return the bytes for `content`.  Subclasses say how."""
@@ -98,7 +101,7 @@ class Response(Servable):
         raise TypeError(f"the body of a streaming response must give bytes or str, not {type(piece).__name__}")
 
     def _set_headers(self, headers: Mapping[str, str] | None, length: int | None) -> None:
-        self.headers = MutableHeaders(headers)
+        self.headers: MutableHeaders = MutableHeaders(headers)
         items = self.headers._list
         names = [name for name, _ in items] if items else items
         if length is not None and "content-length" not in names and _may_have_body(self.status_code):
@@ -202,7 +205,7 @@ class Response(Servable):
         httponly: bool = False,
         samesite: Literal["lax", "strict", "none"] | None = "lax",
     ) -> None:
-        """Add a Set-Cookie header that makes the client forget the cookie.  `path` and `domain` must be the cookie's."""
+        """Add a Set-Cookie header that makes the client forget a cookie, whose path and domain must be as given."""
         self.set_cookie(
             key,
             max_age=0,
@@ -215,7 +218,7 @@ class Response(Servable):
         )
 
     # Looked up on the class, where Router and DualRoute put it on each instance: responses are made by the thousand.
-    __call__ = DualCall()
+    __call__: Any = DualCall()
 
     def _make_dispatcher(self) -> Dispatcher:
         from dualroute.dispatch import Dispatcher
@@ -226,13 +229,13 @@ class Response(Servable):
 class PlainTextResponse(Response):
     """Text."""
 
-    media_type = "text/plain"
+    media_type: str | None = "text/plain"
 
 
 class HTMLResponse(Response):
     """An HTML page."""
 
-    media_type = "text/html"
+    media_type: str | None = "text/html"
 
 
 class JSONResponse(Response):
@@ -241,7 +244,7 @@ class JSONResponse(Response):
     Raises TypeError for a value that JSON has no form for, and ValueError for NaN and the infinities (RFC 8259).
     """
 
-    media_type = "application/json"
+    media_type: str | None = "application/json"
 
     def render(self, content: Any) -> bytes:
         import json
@@ -260,9 +263,7 @@ class RedirectResponse(Response):
     Raises ValueError for a URL with a CR, LF or NUL in it.
     """
 
-    def __init__(
-        self, url: str | URL, status_code: int = 307, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str | URL, status_code: int = 307, headers: Mapping[str, str] | None = None) -> None:
         text = str(url)
         if any(character in text for character in "\r\n\0"):
             raise ValueError(f"the target of a redirect holds a CR, LF or NUL: {text!r}")
@@ -285,6 +286,8 @@ class StreamingResponse(Response):
     Either kind of iterable works on both protocols: the other colour's is run where its colour is at home.
     """
 
+    body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None
+
     def __init__(
         self,
         content: Iterable[bytes | str] | AsyncIterable[bytes | str],
@@ -296,11 +299,10 @@ class StreamingResponse(Response):
             content, Iterable | AsyncIterable
         ):
             raise TypeError(
-                f"a StreamingResponse takes an iterable or an async iterable of bytes or str, not {type(content).__name__}"
+                "a StreamingResponse takes an iterable or an async iterable of bytes or str,"
+                f" not {type(content).__name__}"
             )
-        self.status_code = status_code
-        if media_type is not None:
-            self.media_type = media_type
+        self._describe(status_code, media_type)
         self.body_iterator = content
         self._set_headers(headers, None)
 

@@ -75,9 +75,9 @@ class _EndpointRoute(BaseRoute):
     def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[Middleware]) -> None:
         self.path = path
         self.endpoint = endpoint
-        self.template = Template(path)
-        self.name = endpoint_name(endpoint) if name is None else name
-        self.middleware = checked_middleware(middleware, repr(self))
+        self.template: Template = Template(path)
+        self.name: str | None = endpoint_name(endpoint) if name is None else name
+        self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
         self._pass_for_asgi()
 
     def __repr__(self) -> str:
@@ -165,7 +165,7 @@ class WebSocketRoute(_EndpointRoute):
         self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[Middleware] = ()
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
-        self.handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
+        self.handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
 
     def entries(self) -> Iterator[Entry]:
         yield Entry(self, self.template, kinds=(WEBSOCKET,))
@@ -181,7 +181,7 @@ class _Container(BaseRoute):
     def __init__(self, app: Any, name: str | None, middleware: Sequence[Middleware], params: Iterable[str]) -> None:
         self.app = app
         self.name = name
-        self.middleware = checked_middleware(middleware, repr(self))
+        self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
         self.websocket_handler: Handler | None = None
@@ -269,8 +269,8 @@ class Mount(_Container):
         *,
         middleware: Sequence[Middleware] = (),
     ) -> None:
-        self.template = Template(path, prefix=True)
-        self.path = self.template.source
+        self.template: Template = Template(path, prefix=True)
+        self.path: str = self.template.source
         if (app is None) == (routes is None):
             raise TypeError(f"{self!r} takes either app= or routes=")
         if any(isinstance(segment, Tail) for segment in self.template.segments):
@@ -307,15 +307,13 @@ class Host(_Container):
     Raises ValueError for a malformed host, and TypeError for an app that is none.
     """
 
-    def __init__(
-        self, host: str, app: Any, name: str | None = None, *, middleware: Sequence[Middleware] = ()
-    ) -> None:
+    def __init__(self, host: str, app: Any, name: str | None = None, *, middleware: Sequence[Middleware] = ()) -> None:
         if not host or "/" in host:
             raise ValueError(f"a host is a name with an optional port, without slashes: {host!r}")
         self.host = host
         # The port goes, but not the colon of a convertor, which stands inside braces.
         name_only = host[: host.rindex(":")] if host.rpartition(":")[2].isdecimal() else host
-        self.template = Template(_lower_literals(name_only), host=True)
+        self.template: Template = Template(_lower_literals(name_only), host=True)
         self._written = Template(host, host=True)
         if any(isinstance(segment, Tail) for segment in self.template.segments):
             raise ValueError(f"{self!r}: a host can't hold a path parameter")
@@ -354,6 +352,9 @@ class RouteList(list[Any]):
 
     __slots__ = ("revision",)
 
+    revision: int
+    """Raised by every change but an append."""
+
     def __init__(self, routes: Iterable[Any] = ()) -> None:
         self.revision = 0
         super().__init__()
@@ -365,7 +366,7 @@ class RouteList(list[Any]):
     def extend(self, routes: Iterable[Any]) -> None:
         super().extend([_checked_route(route) for route in routes])
 
-    def __iadd__(self, routes: Iterable[Any]) -> RouteList:  # type: ignore[override,misc]  # as list's own
+    def __iadd__(self, routes: Iterable[Any]) -> RouteList:  # type: ignore[misc]  # as list's own
         self.extend(routes)
         return self
 
@@ -385,7 +386,7 @@ class RouteList(list[Any]):
         super().__delitem__(index)
         self.revision += 1
 
-    def __imul__(self, count: Any) -> RouteList:  # type: ignore[override,misc]  # as list's own
+    def __imul__(self, count: Any) -> RouteList:  # type: ignore[misc]  # as list's own
         super().__imul__(count)
         self.revision += 1
         return self
@@ -493,7 +494,7 @@ class Router(RouteDeclarations, Servable):
     ) -> None:
         self._routes = RouteList(routes or ())
         self.redirect_slashes = redirect_slashes
-        self.table = Table(self._routes)
+        self.table: Table = Table(self._routes)
         self.default = default
         self._pass_for_asgi()
 

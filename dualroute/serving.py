@@ -13,7 +13,7 @@ asgiref's needs asyncio, which a WSGI worker does not load.)
 from __future__ import annotations
 
 from functools import cached_property
-from types import MethodType
+from types import CodeType, MethodType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ async def _asgi_shape(scope: Any, receive: Any, send: Any) -> None:
 class DualCall:
     """A ``__call__`` that takes both protocols and passes for a coroutine function."""
 
-    __code__ = _asgi_shape.__code__
+    __code__: CodeType = _asgi_shape.__code__
     __defaults__ = None
     __kwdefaults__ = None
-    __annotations__: dict[str, Any] = {}  # noqa: RUF012  # a function has one, so this does
+    __annotations__: dict[str, Any] = {}
     __name__ = "__call__"
 
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
@@ -59,7 +59,7 @@ class Servable:
         self.__dict__["__call__"] = MethodType(_dual_call, self)
 
     def __call__(self, scope: Any = _NOTHING, receive: Any = _NOTHING, send: Any = _NOTHING) -> Any:
-        """Serve one request: ``(scope, receive, send)`` returns an awaitable, ``(environ, start_response)`` an iterable.
+        """Serve a request: ``(scope, receive, send)`` returns an awaitable, ``(environ, start_response)`` an iterable.
 
         Raises TypeError for anything else.
         """

@@ -74,9 +74,7 @@ def target_from_scope(scope: Scope) -> Target:
         scheme: str = scope.get("scheme") or "http"
         server = scope.get("server")
         authority = _server_authority(scheme, *server) if server else "localhost"
-    return Target(
-        scope.get("method") or "GET", root_path, _clean(path, root_path), authority, host_of(authority)
-    )
+    return Target(scope.get("method") or "GET", root_path, _clean(path, root_path), authority, host_of(authority))
 
 
 def target_from_environ(environ: Environ) -> Target:
@@ -94,9 +92,7 @@ def target_from_environ(environ: Environ) -> Target:
         authority = _server_authority(
             environ.get("wsgi.url_scheme", "http"), environ["SERVER_NAME"], environ["SERVER_PORT"]
         )
-    return Target(
-        environ["REQUEST_METHOD"], root_path, _clean(path, root_path), authority, host_of(authority)
-    )
+    return Target(environ["REQUEST_METHOD"], root_path, _clean(path, root_path), authority, host_of(authority))
 
 
 def host_of(authority: str) -> str:

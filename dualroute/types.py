@@ -43,6 +43,7 @@ class StartResponse(Protocol):
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
     ) -> Callable[[bytes], object]:
         """Take the status line and the header list; return the legacy `write` callable."""
+        ...
 
 
 WSGIApplication: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self, cast
 
 from dualroute.connection import HTTPConnection
+from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import HTTPException, WebSocketDisconnect, WebSocketException
 from dualroute.exchange import Call
 from dualroute.responses import PlainTextResponse, Response
@@ -49,7 +50,12 @@ class WebSocket(HTTPConnection):
 
     __slots__ = ("_receive_event", "_send_event", "application_state", "client_state")
 
-    is_websocket = True
+    is_websocket: ClassVar[bool] = True
+
+    client_state: WebSocketState
+    """How far the peer has come."""
+    application_state: WebSocketState
+    """How far this side has come."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope)
@@ -65,10 +71,7 @@ class WebSocket(HTTPConnection):
     def _open(self, receive: Receive, send: Send) -> None:
         self._receive_event = receive
         self._send_event = send
-        self.client_state = WebSocketState.CONNECTING
-        """How far the peer has come."""
-        self.application_state = WebSocketState.CONNECTING
-        """How far this side has come."""
+        self.client_state = self.application_state = WebSocketState.CONNECTING
 
     @property
     def subprotocols(self) -> list[str]:
@@ -148,7 +151,7 @@ class WebSocket(HTTPConnection):
         if headers is None:
             raw: list[tuple[bytes, bytes]] = []
         elif isinstance(headers, Mapping):
-            raw = Response(headers=headers, status_code=204).raw_headers
+            raw = MutableHeaders(cast("Mapping[str, str]", headers)).raw
         else:
             raw = list(headers)
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": raw})

@@ -161,9 +161,7 @@ class WSGITransport(httpx.BaseTransport):
             environ["wsgi.input_terminated"] = True
         environ.update(self.environ)
         status, headers, chunks = call_wsgi(self.app, environ)
-        return httpx.Response(
-            int(status.split()[0]), headers=headers, stream=httpx.ByteStream(b"".join(chunks))
-        )
+        return httpx.Response(int(status.split()[0]), headers=headers, stream=httpx.ByteStream(b"".join(chunks)))
 
 
 def call_wsgi(

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIAdapter"]
 
-logger = logging.getLogger("dualroute")
+logger: logging.Logger = logging.getLogger("dualroute")
+
+DEFAULT_MAX_THREADS = 40
+"""How many `def` handlers of an app without a setting of its own may run at once."""
 
 _END: Any = object()
 
@@ -39,7 +42,9 @@ class ASGIAdapter:
 
     def __init__(self, app: Servable, *, max_threads: int | None = None) -> None:
         self.app = app
-        self.threads = ThreadPool(max_threads or getattr(app, "max_threads", 40))
+        if max_threads is None:
+            max_threads = int(getattr(app, "max_threads", DEFAULT_MAX_THREADS))
+        self.threads: ThreadPool = ThreadPool(max_threads)
         self._dispatcher = app.dispatcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -224,5 +229,3 @@ def _start(status_code: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
         "status": status_code,
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
     }
-
-

@@ -105,4 +105,9 @@ def _has_body(scope: Scope) -> bool:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True
     # HTTP/2 and later frame a body without either header.
-    return scope.get("http_version", "1.1") not in ("1.0", "1.1") and scope["method"] in ("POST", "PUT", "PATCH", "QUERY")
+    return scope.get("http_version", "1.1") not in ("1.0", "1.1") and scope["method"] in (
+        "POST",
+        "PUT",
+        "PATCH",
+        "QUERY",
+    )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WSGIAdapter"]
 
-logger = logging.getLogger("dualroute")
+logger: logging.Logger = logging.getLogger("dualroute")
 
 _END: Any = object()
 
@@ -136,9 +136,7 @@ class WSGIAdapter:
 class _Pieces:
     """The pieces of a response's body, each got in the colour of its iterable: what the server iterates over."""
 
-    def __init__(
-        self, request: SyncRequest, response: Response, context: Context, channel: HandOverChannel
-    ) -> None:
+    def __init__(self, request: SyncRequest, response: Response, context: Context, channel: HandOverChannel) -> None:
         self._request = request
         self._response = response
         self._context = context
@@ -223,9 +221,7 @@ def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any
         return response
 
 
-def _run_async(
-    function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel
-) -> Any:
+def _run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel) -> Any:
     from dualroute_wsgi.loop import worker_loop
 
     return worker_loop().run(function, args, context, channel)

@@ -101,7 +101,7 @@ class WorkerLoop:
     """An event loop in a thread."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, name="dualroute-loop", daemon=True)
         self._thread.start()
 

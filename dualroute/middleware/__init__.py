@@ -36,7 +36,9 @@ def covers(*kinds: str) -> Callable[[_M], _M]:
     """
     unknown = [kind for kind in kinds if kind not in ("http", "websocket")]
     if unknown or not kinds:
-        raise ValueError(f"a middleware covers 'http', 'websocket' or both, not {', '.join(map(repr, kinds)) or 'nothing'}")
+        raise ValueError(
+            f"a middleware covers 'http', 'websocket' or both, not {', '.join(map(repr, kinds)) or 'nothing'}"
+        )
 
     def mark(middleware: _M) -> _M:
         middleware.__covers__ = frozenset(kinds)  # type: ignore[attr-defined]  # a mark of our own on a function
