@@ -137,8 +137,12 @@ class Dispatcher:
             location = self._slash_redirect(target, found is not None)
             if location is not None:
                 return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
-        if self.router.default_mount is not None:
-            return self._found(Found((self.router.default_mount,), {}, 0), HTTP, target.method, segments)
+        if "\0" not in target.path:
+            found = self.router.table.match_default(HTTP, target.method, target.host, segments, 0, miss)
+            if found is not None:
+                return self._found(found, HTTP, target.method, segments)
+            if miss.partial:
+                return self._wrong_method(target.method, miss)
         if scope is not None and self._is_handshake(target, segments, scope):
             return self._miss(self._refuse_websocket(target), ())
         return self._miss(HTTPException(404), miss.trail)
@@ -147,9 +151,10 @@ class Dispatcher:
         miss = Miss()
         if "\0" in target.path:
             return None, miss
-        found = self.router.table.match(kind, target.method, target.host, segments, 0, miss)
-        if found is None and kind == WEBSOCKET and self.router.default_mount is not None:
-            found = Found((self.router.default_mount,), {}, 0)
+        table = self.router.table
+        found = table.match(kind, target.method, target.host, segments, 0, miss)
+        if found is None and kind == WEBSOCKET:
+            found = table.match_default(kind, target.method, target.host, segments, 0, miss)
         return found, miss
 
     def _slash_redirect(self, target: Target, matched_empty: bool) -> str | None:

@@ -229,14 +229,14 @@ class Table:
 
     Args:
         source: the routes; each has a method `entries()` that returns new `Entry` objects for it.
-        default: the target that takes what nothing here matches, where this table is inside another; None to decline.
+        default: the entry that takes what no other does, or None: see `match_default`.
     """
 
     __slots__ = ("_count", "_next_order", "_revision", "_source", "_trees", "default")
 
-    def __init__(self, source: Source, default: Any = None) -> None:
+    def __init__(self, source: Source, default: Entry | None = None) -> None:
         self._source = source
-        self.default: Any = default
+        self.default: Entry | None = default
         self._revision = -1
         self._count = 0
         self._next_order = 0
@@ -276,52 +276,61 @@ class Table:
         if len(hits) > 1:
             hits.sort(key=_by_order)
         for _, entry, texts, at in hits:
-            params: dict[str, Any] = {}
-            try:
-                for (name, convertor), text in zip(entry.convertors, texts, strict=True):
-                    params[name] = convertor.convert(text)
-            except ValueError:
-                continue
-            target = entry.target
-            if entry.child is not None:
-                child = entry.child()
-                if child is not None:
-                    found = self._descend(child, entry, params, kind, method, host, segments, at, miss)
-                    if found is not None:
-                        return found
-                    continue
-            methods = entry.methods
-            if methods is None or kind == WEBSOCKET or method in methods:
-                return Found((target,), params, at if entry.prefix else start)
-            miss.allowed |= methods
-            if not miss.partial:
-                miss.partial = True
-                miss.trail = (target,)
+            found = _enter(entry, texts, at, kind, method, host, segments, start, miss)
+            if found is not None:
+                return found
         return None
 
-    @staticmethod
-    def _descend(
-        child: Table,
-        entry: Entry,
-        params: dict[str, Any],
-        kind: int,
-        method: str,
-        host: str,
-        segments: Sequence[str],
-        at: int,
-        miss: Miss,
+    def match_default(
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss
     ) -> Found | None:
-        inner = Miss()
-        found = child.match(kind, method, host, segments, at, inner)
-        if found is not None:
-            return Found((entry.target, *found.trail), {**params, **found.params}, found.depth)
-        if child.default is not None and not inner.partial:
-            return Found((entry.target, child.default), params, at)
-        miss.allowed |= inner.allowed
-        if (inner.partial and not miss.partial) or not miss.trail:
-            miss.trail = (entry.target, *inner.trail)
-        miss.partial = miss.partial or inner.partial
+        """Ask the default entry, if there is one; the arguments are those of `match`, which comes first."""
+        entry = self.default
+        if entry is None or kind not in entry.kinds:
+            return None
+        return _enter(entry, (), start, kind, method, host, segments, start, miss)
+
+
+def _enter(
+    entry: Entry,
+    texts: tuple[str, ...],
+    at: int,
+    kind: int,
+    method: str,
+    host: str,
+    segments: Sequence[str],
+    start: int,
+    miss: Miss,
+) -> Found | None:
+    """Return the match behind an entry whose path fits, or None where the rest of the request does not fit."""
+    params: dict[str, Any] = {}
+    try:
+        for (name, convertor), text in zip(entry.convertors, texts, strict=True):
+            params[name] = convertor.convert(text)
+    except ValueError:
         return None
+    target = entry.target
+    child = entry.child() if entry.child is not None else None
+    if child is None:
+        methods = entry.methods
+        if methods is None or kind == WEBSOCKET or method in methods:
+            return Found((target,), params, at if entry.prefix else start)
+        miss.allowed |= methods
+        if not miss.partial:
+            miss.partial = True
+            miss.trail = (target,)
+        return None
+    inner = Miss()
+    found = child.match(kind, method, host, segments, at, inner)
+    if found is None and not inner.partial:
+        found = child.match_default(kind, method, host, segments, at, inner)
+    if found is not None:
+        return Found((target, *found.trail), {**params, **found.params}, found.depth)
+    miss.allowed |= inner.allowed
+    if (inner.partial and not miss.partial) or not miss.trail:
+        miss.trail = (target, *inner.trail)
+    miss.partial = miss.partial or inner.partial
+    return None
 
 
 def _by_order(hit: _Hit) -> int:

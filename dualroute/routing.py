@@ -515,8 +515,7 @@ class Router(RouteDeclarations, Servable):
     @default.setter
     def default(self, app: Any) -> None:
         self._default = app
-        self.default_mount: Mount | None = None if app is None else Mount("", app=app)
-        self.table.default = self.default_mount
+        self.table.default = None if app is None else next(Mount("", app=app).entries())
 
     @property
     def _declared(self) -> RouteList:
