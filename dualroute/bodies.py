@@ -16,7 +16,7 @@ from typing import Any
 from dualroute.exceptions import ClientDisconnect
 from dualroute.types import Environ, Message, Receive
 
-__all__ = ["Channel", "InputChannel", "ReceiveChannel"]
+__all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel"]
 
 CHUNK_SIZE = 65_536
 """How many bytes of a WSGI request body are asked for at a time."""
@@ -65,6 +65,23 @@ class Channel:
     async def gone(self) -> bool:
         """Tell whether the client is known to have gone, without waiting for anything."""
         return self.disconnected
+
+
+class KeptChannel(Channel):
+    """A body that is there."""
+
+    __slots__ = ("_piece",)
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._piece = body
+
+    def read(self) -> bytes:
+        piece, self._piece = self._piece, b""
+        return piece
+
+    async def receive(self) -> bytes:
+        return self.read()
 
 
 class ReceiveChannel(Channel):

@@ -6,6 +6,7 @@ asked for.  So a handler that looks at nothing pays for nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,6 +19,9 @@ from dualroute.types import Environ, Receive, Scope
 if TYPE_CHECKING:
     from dualroute.exchange import Call
     from dualroute.responses import Response
+
+# Within quotes, a byte is written as three octal digits or escaped by a backslash.
+_QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
 __all__ = ["HTTPConnection", "cookie_parser", "scope_from_environ"]
 
@@ -318,11 +322,27 @@ def quote_query(query: str) -> str:
 
 
 def cookie_parser(header: str) -> dict[str, str]:
-    """Parse a Cookie header (RFC 6265 section 5.4).  Of a name that repeats, the last one counts."""
-    from werkzeug.sansio.http import parse_cookie
+    """Parse a Cookie header (RFC 6265 section 5.4), as browsers write them rather than as section 4.1.1 has it.
 
-    text = header.encode("latin-1", "replace").decode("utf-8", "replace")
-    return dict(parse_cookie(text).items(multi=True))
+    Whatever stands between semicolons is a cookie: a value may hold spaces and quotes, and one without an equals sign
+    has no name.  A value in quotes is unquoted.  Of a name that repeats, the last one counts.
+    """
+    cookies = {}
+    for pair in header.encode("latin-1", "replace").split(b";"):
+        name, equals, value = pair.partition(b"=")
+        if not equals:
+            name, value = b"", name
+        name, value = name.strip(), value.strip()
+        if len(value) > 1 and value[:1] == value[-1:] == b'"':
+            value = _QUOTED.sub(_unquoted, value[1:-1])
+        if name or value:
+            cookies[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+    return cookies
+
+
+def _unquoted(match: re.Match[bytes]) -> bytes:
+    octal, character = match.groups()
+    return bytes([int(octal, 8)]) if octal else character
 
 
 def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:

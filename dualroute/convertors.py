@@ -90,10 +90,11 @@ class FloatConvertor(Convertor[float]):
         number = float(value)
         if not math.isfinite(number) or number < 0:
             raise ValueError(f"must be a finite number that is not negative: {number}")
-        # repr() may answer in exponent form, which the regex does not take.
-        text = repr(number)
-        if "e" in text:
-            text = f"{number:.20f}"
+        from decimal import Decimal
+
+        # repr() has as many digits as it takes to get the number back, but may have an exponent, which the regex does
+        # not take.
+        text = format(Decimal(repr(abs(number))), "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -95,7 +95,10 @@ class Dispatcher:
             routed = self._miss(error, ())
             logger.info("refused: %s", error.detail)
         else:
-            routed = self._route(target, scope, environ)
+            try:
+                routed = self._route(target, scope, environ)
+            except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
+                routed = self._miss(error, ())
         request = (Request if routed.is_async else SyncRequest).routed(scope, environ, target, channel)
         request.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
         return request, exchange(routed.plan, request)
@@ -114,15 +117,20 @@ class Dispatcher:
             target = _UNREADABLE
             routed = self._miss(error, (), kind=WEBSOCKET)
         else:
-            segments = _segments(target.path)
-            found, miss = self._find(WEBSOCKET, target, segments)
-            if found is None:
-                routed = self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
-            else:
-                routed = self._found(found, WEBSOCKET, target.method, segments)
+            try:
+                routed = self._route_websocket(target)
+            except Exception as error:
+                routed = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.opened(scope, target, receive, send)
         websocket.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
         return websocket, exchange(routed.plan, websocket)
+
+    def _route_websocket(self, target: Target) -> _Routed:
+        segments = _segments(target.path)
+        found, miss = self._find(WEBSOCKET, target, segments)
+        if found is None:
+            return self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
+        return self._found(found, WEBSOCKET, target.method, segments)
 
     def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
         segments = _segments(target.path)
@@ -229,7 +237,7 @@ class Dispatcher:
                 handlers.insert(0, app.exception_handlers)
         return [item for item in middleware if covering(item, name)], handlers, app
 
-    def _miss(self, error: HTTPException, trail: tuple[Any, ...], kind: int = HTTP) -> _Routed:
+    def _miss(self, error: Exception, trail: tuple[Any, ...], kind: int = HTTP) -> _Routed:
         def endpoint(connection: Any) -> Call:
             raise error
 
@@ -257,14 +265,17 @@ class Dispatcher:
         return self._miss(HTTPException(405, headers={"allow": allow}), miss.trail)
 
 
-def websocket_paths(router: Router, prefix: str = "") -> list[str]:
+def websocket_paths(router: Router, prefix: str = "", around: tuple[Router, ...] = ()) -> list[str]:
     """Return the paths of the websocket routes in a router, those inside mounts and hosts included."""
-    paths = []
+    paths: list[str] = []
+    if router in around:  # a router may be mounted inside itself
+        return paths
     for route in router.routes:
         if isinstance(route, WebSocketRoute):
             paths.append(prefix + route.path)
         elif isinstance(route, Mount | Host) and route.router is not None:
-            paths.extend(websocket_paths(route.router, prefix + (route.path if isinstance(route, Mount) else "")))
+            inner = prefix + (route.path if isinstance(route, Mount) else "")
+            paths.extend(websocket_paths(route.router, inner, (*around, router)))
     return paths
 
 

@@ -127,6 +127,12 @@ def _binding(
             everything = True
         elif parameter.kind is not parameter.KEYWORD_ONLY and positional < skip:
             positional += 1
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            if parameter.default is parameter.empty:
+                raise TypeError(
+                    f"{where}: {describe(function)}{signature} takes {parameter.name!r} by position only;"
+                    " path parameters are passed by name"
+                )
         else:
             named.append(parameter.name)
             if parameter.default is parameter.empty:

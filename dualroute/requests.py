@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from dualroute.bodies import Channel
+from dualroute.bodies import Channel, KeptChannel
 from dualroute.connection import HTTPConnection
 from dualroute.exceptions import ClientDisconnect, MalformedBody
 
@@ -42,19 +42,15 @@ class Request(_BaseRequest):
 
     __slots__ = ()
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body piece by piece, as it comes, without keeping it.
+    def stream(self) -> AsyncIterator[bytes]:
+        """Return an iterator over the pieces of the body, as they come; they are not kept.
 
-        Raises ClientDisconnect where the client stops short, and RuntimeError where the body was streamed before.
+        A wait for the next piece may be cancelled, by a timeout for instance, and taken up again.
+
+        Raises RuntimeError where the body was streamed before; the iterator raises ClientDisconnect where the client
+        stops short.
         """
-        channel = self._body_channel
-        if channel.body is not None:
-            if channel.body:
-                yield channel.body
-            return
-        _claim(channel)
-        while piece := await channel.receive():
-            yield piece
+        return _Pieces(_streamable(self._body_channel))
 
     async def body(self) -> bytes:
         """Return the whole body.  It is kept, and may be asked for again."""
@@ -89,18 +85,12 @@ class SyncRequest(_BaseRequest):
     __slots__ = ()
 
     def stream(self) -> Iterator[bytes]:
-        """Yield the body piece by piece, as it comes, without keeping it.
+        """Return an iterator over the pieces of the body, as they come; they are not kept.
 
-        Raises ClientDisconnect where the client stops short, and RuntimeError where the body was streamed before.
+        Raises RuntimeError where the body was streamed before; the iterator raises ClientDisconnect where the client
+        stops short.
         """
-        channel = self._body_channel
-        if channel.body is not None:
-            if channel.body:
-                yield channel.body
-            return
-        _claim(channel)
-        while piece := channel.read():
-            yield piece
+        return iter(_streamable(self._body_channel).read, b"")
 
     def body(self) -> bytes:
         """Return the whole body.  It is kept, and may be asked for again."""
@@ -122,10 +112,32 @@ class SyncRequest(_BaseRequest):
         return self._body_channel.disconnected
 
 
-def _claim(channel: Channel) -> None:
+class _Pieces:
+    """What `Request.stream` returns.  Not a generator, since a cancelled wait would end that for good."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._channel.receive()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
+def _streamable(channel: Channel) -> Channel:
+    """Return the channel to take pieces from: `channel` itself, once, or the body that it has kept."""
+    if channel.body is not None:
+        return KeptChannel(channel.body)
     if channel.consumed:
         raise RuntimeError("the body was streamed before; read it with body(), which keeps it, to use it twice")
     channel.consumed = True
+    return channel
 
 
 def decode_json(body: bytes) -> Any:

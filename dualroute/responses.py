@@ -32,6 +32,11 @@ _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
 )
+_BINARY = (bytes, bytearray, memoryview)
+_BYTES = "application/octet-stream"
+_TEXT = "text/plain"
+# A 204 or 304 has nothing that a type could be about, and PEP 3333's validator wants none there.
+_WITHOUT_TYPE = frozenset((204, 304))
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -47,7 +52,8 @@ class Response(Servable):
         content: the body; text is encoded by `charset`, None is an empty body.
         status_code: the HTTP status.
         headers: further headers; a Content-Type or Content-Length here comes before the ones made up.
-        media_type: the media type; a charset is added to one that starts with ``text/``.
+        media_type: the media type; a charset is added to one that starts with ``text/``.  Without one, text and an
+            empty body are ``text/plain`` and bytes are ``application/octet-stream``, so that nobody has to guess.
 
     A response is itself an app on both protocols: it answers any request with itself.
 
@@ -68,7 +74,7 @@ class Response(Servable):
     ) -> None:
         self._describe(status_code, media_type)
         self.body = self.render(content)
-        self._set_headers(headers, len(self.body))
+        self._set_headers(headers, len(self.body), _BYTES if isinstance(content, _BINARY) and content else _TEXT)
 
     def _describe(self, status_code: int, media_type: str | None) -> None:
         self.status_code: int = status_code
@@ -100,14 +106,14 @@ class Response(Servable):
             return bytes(piece)
         raise TypeError(f"the body of a streaming response must give bytes or str, not {type(piece).__name__}")
 
-    def _set_headers(self, headers: Mapping[str, str] | None, length: int | None) -> None:
+    def _set_headers(self, headers: Mapping[str, str] | None, length: int | None, default_type: str) -> None:
         self.headers: MutableHeaders = MutableHeaders(headers)
         items = self.headers._list
         names = [name for name, _ in items] if items else items
         if length is not None and "content-length" not in names and _may_have_body(self.status_code):
             items.append(("content-length", str(length)))
-        media_type = self.media_type
-        if media_type is not None and "content-type" not in names:
+        if "content-type" not in names and self.status_code not in _WITHOUT_TYPE:
+            media_type = self.media_type or default_type
             if media_type.startswith("text/") and "charset=" not in media_type.lower():
                 media_type = f"{media_type}; charset={self.charset}"
             if media_type.isascii() and media_type.isprintable():
@@ -124,20 +130,19 @@ class Response(Servable):
         """Return the headers to send in answer to `method`, and whether the body is to follow.
 
         None follows for HEAD, 1xx, 204 and 304 (RFC 9110 sections 6.4.1 and 9.3.2); a 1xx or 204 has no Content-Length
-        either (section 8.6).  Headers about the connection are the server's affair (section 7.6.1; PEP 3333, "Other
-        HTTP Features") and are left out.
+        either (section 8.6), and a 204 or 304 no Content-Type.  Headers about the connection are the server's affair
+        (section 7.6.1; PEP 3333, "Other HTTP Features") and are left out.
         """
         headers = self.headers._list
-        has_body = _may_have_body(self.status_code)
+        status_code = self.status_code
+        unwanted = _HOP_BY_HOP
+        if not _may_have_body(status_code):
+            unwanted = unwanted | ({"content-type"} if status_code == 304 else {"content-type", "content-length"})
         for name, _ in headers:
-            if name in _HOP_BY_HOP or (name == "content-length" and not has_body and self.status_code != 304):
-                headers = [
-                    (name, value)
-                    for name, value in headers
-                    if name not in _HOP_BY_HOP and (name != "content-length" or has_body or self.status_code == 304)
-                ]
+            if name in unwanted:
+                headers = [header for header in headers if header[0] not in unwanted]
                 break
-        return headers, has_body and method != "HEAD"
+        return headers, _may_have_body(status_code) and method != "HEAD"
 
     def set_cookie(
         self,
@@ -175,7 +180,7 @@ class Response(Servable):
         if not _COOKIE_NAME.fullmatch(key):
             raise ValueError(f"{key!r} is no cookie name: it must be a token (RFC 6265 section 4.1.1)")
         for name, text in (("path", path), ("domain", domain), ("expires", expires)):
-            if isinstance(text, str) and any(ord(character) < 32 or character == ";" for character in text):
+            if isinstance(text, str) and any(character < " " or character in ";\x7f" for character in text):
                 raise ValueError(f"the {name} of cookie {key!r} holds a control character or a semicolon: {text!r}")
         if isinstance(expires, int):
             expires = datetime.now(UTC) + timedelta(seconds=expires)
@@ -192,6 +197,7 @@ class Response(Servable):
                 httponly=httponly,
                 samesite=samesite,
                 partitioned=partitioned,
+                sync_expires=False,
                 max_size=0,
             ),
         )
@@ -281,7 +287,7 @@ class StreamingResponse(Response):
         content: an iterable or an async iterable of bytes or text.
         status_code: the HTTP status.
         headers: further headers.
-        media_type: the media type.
+        media_type: the media type; ``application/octet-stream`` where it is None.
 
     Either kind of iterable works on both protocols: the other colour's is run where its colour is at home.
     """
@@ -304,7 +310,7 @@ class StreamingResponse(Response):
             )
         self._describe(status_code, media_type)
         self.body_iterator = content
-        self._set_headers(headers, None)
+        self._set_headers(headers, None, _BYTES)
 
 
 def _may_have_body(status_code: int) -> bool:

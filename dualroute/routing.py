@@ -13,18 +13,20 @@ Every route is an app too: handed to a server by itself, it answers 404 to what 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
-from dualroute.endpoints import HTTPEndpoint, WebSocketEndpoint, http_handlers, websocket_handler
+from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_handler
 from dualroute.exceptions import NoMatchFound
-from dualroute.handlers import Handler, describe
+from dualroute.handlers import Handler, describe, is_async_callable
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
 from dualroute.middleware import Middleware
 from dualroute.paths import Tail, Template, nearest, quote_path
 from dualroute.serving import Servable
+from dualroute.targets import require_host
 
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
@@ -331,7 +333,7 @@ class Host(_Container):
         if reversed_inside is None:
             return None
         own, inside = reversed_inside
-        return URLPath(inside, inside.protocol, host=self._written.fill(own))
+        return URLPath(inside, inside.protocol, host=require_host(self._written.fill(own)))
 
 
 _NO_PATH = Template("", prefix=True)
@@ -528,11 +530,7 @@ class Router(RouteDeclarations, Servable):
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
         """Return the path for `name`, or None: see `BaseRoute.reverse`."""
-        for route in self._routes:
-            path: URLPath | None = route.reverse(name, params)
-            if path is not None:
-                return path
-        return None
+        return _first(self._routes, name, params)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Return the path of the route called `name`, percent-encoded.
@@ -561,6 +559,20 @@ def router_of(app: Any) -> Router | None:
 
 def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath:
     """Return the path of the first of `routes` that has `name` and takes `params`.  Raises NoMatchFound."""
+    try:
+        path = _first(routes, name, params)
+    except ValueError as error:
+        raise NoMatchFound(name, params, f": {error}") from error
+    if path is not None:
+        return path
+    names = [known for route in routes for known in route.names()]
+    if name in names:
+        raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")
+    raise NoMatchFound(name, params, nearest(name, names))
+
+
+def _first(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath | None:
+    """Return the first path for `name`, or None; where every route of that name refused a value, raise why."""
     refused: ValueError | None = None
     for route in routes:
         try:
@@ -571,11 +583,8 @@ def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -
         if path is not None:
             return path
     if refused is not None:
-        raise NoMatchFound(name, params, f": {refused}") from refused
-    names = [known for route in routes for known in route.names()]
-    if name in names:
-        raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")
-    raise NoMatchFound(name, params, nearest(name, names))
+        raise refused
+    return None
 
 
 def _taken(routes: Sequence[BaseRoute], name: str) -> str:
@@ -608,9 +617,13 @@ def endpoint_name(endpoint: Any) -> str:
 
 
 def checked_middleware(middleware: Iterable[Middleware], where: str) -> tuple[Middleware, ...]:
-    """Return middleware as a tuple.  Raises TypeError for one that can't be called."""
+    """Return middleware as a tuple.  Raises TypeError for what can be none."""
     checked = tuple(middleware)
     for item in checked:
-        if not callable(item) or (isinstance(item, type) and issubclass(item, HTTPEndpoint)):
-            raise TypeError(f"{where}: middleware must be generator functions, not {item!r}")
+        if isinstance(item, type) or not callable(item) or is_async_callable(item) or inspect.isasyncgenfunction(item):
+            shown = describe(item) if callable(item) else repr(item)
+            raise TypeError(
+                f"{where}: a middleware is a generator function (`response = yield connection`), in plain `def`;"
+                f" {shown} is not"
+            )
     return checked

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 from dualroute.exceptions import HTTPException
 from dualroute.types import Environ, Scope
 
-__all__ = ["Target", "host_of", "target_from_environ", "target_from_scope"]
+__all__ = ["Target", "host_of", "require_host", "target_from_environ", "target_from_scope"]
 
 # RFC 3986 section 3.2.2, less what no name on a network holds: userinfo, percent-encoding, sub-delims.
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -56,12 +56,14 @@ def target_from_scope(scope: Scope) -> Target:
         _require_utf8(path, scope.get("raw_path"))
     root_path: str = scope.get("root_path") or ""
     if root_path:
-        root_path = root_path.rstrip("/")
-        # The specification wants the path to hold the root path; some servers and hosts leave it out.
-        if path.startswith(root_path):
-            rest = path[len(root_path) :]
-            if not rest or rest[0] == "/" or _ABSOLUTE.match(rest):
+        # The specification wants the path to hold the root path; some servers and hosts leave it out.  One that ends
+        # in a slash may have been put before the path as it is, or without that slash.
+        for prefix in (root_path, root_path.rstrip("/")):
+            rest = path[len(prefix) :]
+            if path.startswith(prefix) and (not rest or rest[0] == "/" or _ABSOLUTE.match(rest)):
                 path = rest
+                break
+        root_path = root_path.rstrip("/")
     authority = ""
     count = 0
     for name, value in scope["headers"]:
@@ -107,6 +109,13 @@ def host_of(authority: str) -> str:
             _known_hosts.clear()
         _known_hosts[authority] = host
     return host
+
+
+def require_host(authority: str) -> str:
+    """Return ``host[:port]`` as it is.  Raises ValueError where it is not of that form."""
+    if _HOST.fullmatch(authority) is None:
+        raise ValueError(f"not of the form host[:port]: {authority!r}")
+    return authority
 
 
 def _server_authority(scheme: str, name: str, port: Any) -> str:

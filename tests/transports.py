@@ -160,8 +160,11 @@ class WSGITransport(httpx.BaseTransport):
         if environ.get("HTTP_TRANSFER_ENCODING"):
             environ["wsgi.input_terminated"] = True
         environ.update(self.environ)
-        status, headers, chunks = call_wsgi(self.app, environ)
-        return httpx.Response(int(status.split()[0]), headers=headers, stream=httpx.ByteStream(b"".join(chunks)))
+        status, text_headers, chunks = call_wsgi(self.app, environ)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in text_headers]
+        return httpx.Response(int(status.split()[0]),
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+            stream=httpx.ByteStream(b"".join(chunks)),)
 
 
 def call_wsgi(

@@ -102,9 +102,11 @@ class ASGIAdapter:
                     elif call.inline:
                         outcome = call.function(*call.args)
                     else:
+                        give_up = None
                         if channel is not None:
                             await channel.read_ahead()
-                        outcome = await self.threads.run(call.function, call.args)
+                            give_up = channel.give_up
+                        outcome = await self.threads.run(call.function, call.args, on_cancel=give_up)
                 except BaseException as error:
                     call = exchange.throw(error)
                 else:
@@ -137,6 +139,9 @@ class ASGIAdapter:
             if not left or task.uncancel() > 0:
                 raise
             logger.debug("%s %s: the client went away", request.method, request.path)
+        else:
+            if left:
+                task.uncancel()  # the body took the cancellation for itself
         finally:
             watcher.remove_done_callback(leave)
             watcher.cancel()
@@ -207,8 +212,9 @@ class _Pieces:
         return await self._threads.run(next, (self._iterator, _END))
 
     async def close(self) -> None:
-        """Close the iterable, if it can be closed."""
-        for thing in (self._iterator, self._response.body_iterator):
+        """Close the iterator and the iterable, each if it can be closed; they are often the same."""
+        body = self._response.body_iterator
+        for thing in (self._iterator, body) if self._iterator is not body else (body,):
             aclose: Callable[[], Any] | None = getattr(thing, "aclose", None)
             close: Callable[[], Any] | None = getattr(thing, "close", None)
             try:
@@ -216,11 +222,8 @@ class _Pieces:
                     await aclose()
                 elif close is not None:
                     await self._threads.run(close)
-                else:
-                    continue
             except Exception:
                 logger.exception("closing the body of a response failed")
-            return
 
 
 def _start(status_code: int, headers: list[tuple[str, str]]) -> dict[str, Any]:

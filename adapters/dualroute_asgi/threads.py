@@ -24,8 +24,9 @@ class _Outcome(asyncio.Future[Any]):
     task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
     """
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, *, loop: asyncio.AbstractEventLoop, on_cancel: Callable[[], object] | None) -> None:
         super().__init__(loop=loop)
+        self._on_cancel = on_cancel
         # Whoever takes the one claim has decided: the thread to begin the call, or cancel() to give it up.
         self._claim = [True]
 
@@ -37,8 +38,12 @@ class _Outcome(asyncio.Future[Any]):
             return False
 
     def cancel(self, msg: Any = None) -> bool:
+        if self.claim():
+            return super().cancel(msg)
+        if self._on_cancel is not None and not self.done():
+            self._on_cancel()
         # asyncio.Task takes False to mean that this can't be cancelled, and cancels itself at its next step.
-        return super().cancel(msg) if self.claim() else False
+        return False
 
     def settle(self, result: Any, error: BaseException | None) -> None:
         """Take the outcome.  Called on the loop."""
@@ -67,40 +72,66 @@ class ThreadPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._crew = _Crew()
+
+    async def run(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        *,
+        on_cancel: Callable[[], object] | None = None,
+    ) -> Any:
+        """Call `function` in a thread and return what it returns, or raise what it raises.
+
+        It runs in a copy of the caller's context, and the context variables that it binds are bound for the caller.
+
+        Args:
+            function: the callable.
+            args: its positional arguments.
+            on_cancel: called where the caller is cancelled while `function` runs, to have it come to an end early.
+        """
+        loop = asyncio.get_running_loop()
+        context = copy_context()
+        outcome = _Outcome(loop=loop, on_cancel=on_cancel)
+        self._crew.take((context, function, args, loop, outcome), self.size)
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            if outcome.done() and not outcome.cancelled():
+                outcome.exception()  # looked at, so that asyncio does not report that nobody did
+            raise
+        finally:
+            _bind_all(context)
+
+    def close(self) -> None:
+        """Let the threads end when they have done what is queued.  Later calls start others."""
+        crew, self._crew = self._crew, _Crew()
+        crew.dismiss()
+
+
+class _Crew:
+    """The threads of a pool from one close() to the next."""
+
+    def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
         self._waiting = 0
 
-    async def run(self, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> Any:
-        """Call `function` in a thread and return what it returns, or raise what it raises.
-
-        It runs in a copy of the caller's context, and the context variables that it binds are bound for the caller.
-        """
-        loop = asyncio.get_running_loop()
-        context = copy_context()
-        outcome = _Outcome(loop=loop)
+    def take(self, job: _Job, size: int) -> None:
+        """Queue a call, and start a thread for it where none is idle and there are fewer than `size`."""
         with self._lock:
-            self._waiting += 1
-            starts = self._waiting > self._idle and self._threads < self.size
-            if starts:
+            if self._waiting >= self._idle and self._threads < size:
+                threading.Thread(target=self._work, name="dualroute-handler", daemon=True).start()
                 self._threads += 1
                 # Counted as idle from here, so that the next call does not start a thread in place of this one.
                 self._idle += 1
-        if starts:
-            threading.Thread(target=self._work, name="dualroute-handler", daemon=True).start()
-        self._jobs.put((context, function, args, loop, outcome))
-        try:
-            return await outcome
-        finally:
-            _bind_all(context)
+            self._waiting += 1
+        self._jobs.put(job)
 
-    def close(self) -> None:
-        """Let the threads end when they have done what is queued."""
-        with self._lock:
-            count, self._threads, self._idle = self._threads, 0, 0
-        for _ in range(count):
+    def dismiss(self) -> None:
+        for _ in range(self._threads):
             self._jobs.put(None)
 
     def _work(self) -> None:

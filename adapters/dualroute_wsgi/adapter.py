@@ -185,11 +185,15 @@ class _Pieces:
         return self._context.run(next, self._iterator, _END)
 
     def close(self) -> None:
-        """Close the iterable, if it can be closed: the server calls this in the end, however that comes about."""
+        """Close the iterator and the iterable, each if it can be closed; they are often the same.
+
+        The server calls this in the end, however that comes about.
+        """
         if self._closed:
             return
         self._closed = True
-        for thing in (self._iterator, self._response.body_iterator):
+        body = self._response.body_iterator
+        for thing in (self._iterator, body) if self._iterator is not body else (body,):
             aclose = getattr(thing, "aclose", None)
             close = getattr(thing, "close", None)
             try:
@@ -197,11 +201,8 @@ class _Pieces:
                     _run_async(aclose, (), self._context, self._channel)
                 elif close is not None:
                     self._context.run(close)
-                else:
-                    continue
             except Exception:
                 logger.exception("closing the body of a response failed")
-            return
 
 
 def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any) -> Call | Response | None:

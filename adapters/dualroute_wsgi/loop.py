@@ -88,8 +88,13 @@ class _Visit:
         def cancel() -> None:
             if self.task is not None:
                 self.task.cancel()
+            else:  # the signal came before the coroutine was even handed over
+                self.inbox.put(None)
 
-        self.loop.call_soon_threadsafe(cancel)
+        try:
+            self.loop.call_soon_threadsafe(cancel)
+        except RuntimeError:
+            return  # the loop was closed: nothing runs on it any more
         try:
             while self.inbox.get(timeout=GRACE) is not None:
                 pass
@@ -123,17 +128,20 @@ class WorkerLoop:
             args: its arguments.
             context: the context it runs in; nothing may be running in it.
             channel: the body of the request that this is for, which is read in the calling thread meanwhile.
+
+        Raises RuntimeError in the loop's own thread, which can't wait for itself.
         """
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError("the WSGI side was called on its own event loop, which can't wait for itself")
         visit = _Visit(self.loop)
         channel.hand_over = visit.hand_over
         try:
             self.loop.call_soon_threadsafe(visit.begin, function, args, context)
-            try:
-                visit.wait()
-            except BaseException:
-                # A signal, such as the one by which gunicorn ends a worker that takes too long.
-                visit.abandon()
-                raise
+            visit.wait()
+        except BaseException:
+            # A signal, such as the one by which gunicorn ends a worker that takes too long.
+            visit.abandon()
+            raise
         finally:
             channel.hand_over = None
         if visit.failure is not None:

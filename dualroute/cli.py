@@ -1,0 +1,517 @@
+"""The ``dualroute`` command: one app object, served by two servers at once.
+
+``dualroute run notes.py`` starts uvicorn (ASGI) and gunicorn (WSGI) on the same object, watches both, and stops both
+(`dualroute.supervisor`).  What is here is what comes before: to find the object, to see that both ports are free, and
+to say in one line what is wrong where something is.
+
+The user's code is never imported into this process.  A short-lived one, the *probe*, imports it with the path that
+the servers will have, and answers with the object's name and the route table: so nothing that the code does at import
+(threads, prints, an endless loop, ``sys.exit``) can harm the supervision of the servers, and what the probe could
+import, the servers can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import importlib
+import importlib.util
+import inspect
+import io
+import json
+import os
+import re
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn, TextIO
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Serve one app object at once by uvicorn (ASGI) and by gunicorn (WSGI), for development and for trying it out.
+
+TARGET is a file (notes.py, or notes.py:name) or module:name.  Without a name the app is the attribute `app`, else
+`application`, else the only DualRoute or Router object of the module.
+"""
+
+# A module of one of these names would be taken for the real one, or the real one for it.
+TAKEN = {"asgiref", "dualroute", "dualroute_asgi", "dualroute_wsgi", "gunicorn", "uvicorn", "werkzeug"}
+
+# The servers' own bound for requests under way; lifespan shutdown comes after it, and within the supervisor's bound.
+GRACE = 5
+
+# What gunicorn exits with when its worker can't load the app.
+CANT_LOAD = (3, 4)
+
+
+class CLIError(Exception):
+    """Something that the user can put right, told in one line."""
+
+
+@dataclass
+class Target:
+    """What is to be served, as the command line names it.
+
+    Args:
+        text: the file or module, as messages quote it.
+        module: the module's name for import.
+        attribute: the app's name in it, or "" to look for it.
+        directory: what goes to the front of the import path: the file's, less the packages it is in, as for a script
+            that Python runs; the working directory for a module.
+        file: the file, where the target is one.
+    """
+
+    text: str
+    module: str
+    attribute: str
+    directory: str
+    file: str = ""
+
+
+@dataclass
+class Server:
+    """One of the two servers: its program, the protocol it speaks, and where it listens."""
+
+    program: str
+    protocol: str
+    serves: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.program} ({self.protocol})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    0 after a stop that was asked for, 1 when a server ended by itself, 2 when nothing could be started.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a route may hold what the terminal's encoding can't
+    parser = _Parser(prog="dualroute", description="Routing for WSGI and ASGI from one app object.", allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands.add_parser("run", help="serve an app by uvicorn and gunicorn at once", allow_abbrev=False))
+    try:
+        return _run(parser.parse_args(argv))
+    except CLIError as error:
+        _say(error)
+        return 2
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """Print the version, which is looked up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> NoReturn:
+        from dualroute import __version__
+
+        print(f"dualroute {__version__}")
+        parser.exit()
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "Ctrl-C or SIGTERM stops the servers; a second Ctrl-C while they stop kills them."
+    parser.add_argument("target", metavar="TARGET", help="FILE.py, FILE.py:NAME or MODULE:NAME")
+    parser.add_argument("--asgi", action="store_true", help="serve by uvicorn only")
+    parser.add_argument("--wsgi", action="store_true", help="serve by gunicorn only")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=_number(0, 65535),
+        default=8000,
+        help="the port of uvicorn; gunicorn gets the next one, or this one with --wsgi; 0 picks free ports"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=_number(1, 1000), default=1, metavar="N", help="processes per server (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="each server restarts its worker, by its own reload option, when a file changes: uvicorn watches the .py"
+        " files below the target's directory, gunicorn the modules that were imported; requests under way are"
+        " finished, websockets are closed",
+    )
+
+
+def _number(least: int, most: int) -> Any:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _run(options: argparse.Namespace) -> int:
+    if os.name != "posix":
+        raise CLIError("`dualroute run` needs a POSIX system, as gunicorn does; try uvicorn MODULE:NAME")
+    from dualroute.supervisor import Family, ProcessEnded, StopRequested
+
+    if options.reload and options.workers > 1:
+        raise CLIError("--reload and --workers exclude each other, as uvicorn can't reload several workers")
+    target = parse_target(options.target)
+    servers = _servers(options)
+    with Family() as family:
+        try:
+            found = _probe(family, target)
+            for server in servers:
+                family.start(str(server), _command(server, target, found, options))
+            for server in servers:
+                family.wait_until_served(_reachable(options.host), server.port)
+            _print_served(servers, options.host, found["routes"])
+            while True:
+                try:
+                    family.watch()
+                except ProcessEnded as end:
+                    # On a file that can't be imported uvicorn's reloader waits for the next change; gunicorn leaves.
+                    if not options.reload or not end.name.startswith("gunicorn") or end.code not in CANT_LOAD:
+                        raise
+                    _say(f"{end}; it is started again when a file changes")
+                    _wait_for_change(family, found["directory"])
+                    server = next(server for server in servers if str(server) == end.name)
+                    family.start(str(server), _command(server, target, found, options))
+        except StopRequested:
+            family.stop()
+        except ProcessEnded as end:
+            others = [str(server) for server in servers if str(server) != end.name]
+            _say(f"{end}" + "".join(f"; stopping {other} too" for other in others))
+            family.stop()
+            return 1
+        except BaseException:
+            family.stop()
+            raise
+    return 0
+
+
+def _wait_for_change(family: Any, directory: str) -> None:
+    """Return when a Python file below the directory has changed."""
+
+    def stamps() -> dict[str, int]:
+        found = {}
+        for folder, folders, files in os.walk(directory):
+            folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+            for file in (os.path.join(folder, name) for name in files if name.endswith(".py")):
+                with contextlib.suppress(OSError):
+                    found[file] = os.stat(file).st_mtime_ns
+        return found
+
+    before = stamps()
+    while stamps() == before:
+        family.check()
+        family.pause(1)
+
+
+# What is to be served.
+
+
+def parse_target(text: str) -> Target:
+    """Return the target that the command line names.
+
+    Raises CLIError where there is no such file, or it can't be imported by its name.
+    """
+    path, attribute = text, ""
+    if not os.path.exists(text) and ":" in text:
+        path, _, attribute = text.rpartition(":")
+        if not attribute.isidentifier():
+            raise CLIError(f"{text}: {attribute!r} is no attribute name; expected FILE.py:NAME or MODULE:NAME")
+    is_file = path.endswith(".py") or os.sep in path or os.path.exists(path)
+    if not is_file:
+        if not path or not all(part.isidentifier() for part in path.split(".")):
+            raise CLIError(f"{text}: neither a file nor MODULE:NAME")
+        return Target(path, path, attribute, os.getcwd())
+    if os.path.isdir(path):
+        raise CLIError(f"{path}: is a directory; name the file in it that holds the app")
+    if not os.path.exists(path):
+        raise CLIError(f"{path}: no such file")
+    if not path.endswith(".py"):
+        raise CLIError(f"{path}: not a Python file, its name doesn't end in .py")
+    return _file_target(path, attribute)
+
+
+def _file_target(path: str, attribute: str) -> Target:
+    """Find the name by which a file is imported: its stem, after the packages that it is in."""
+    file = Path(path).absolute()
+    directory = file.parent
+    names = [] if file.stem == "__init__" else [file.stem]
+    while (directory / "__init__.py").exists() and directory != directory.parent:
+        names.insert(0, directory.name)
+        directory = directory.parent
+    for name in names:
+        if not name.isidentifier():
+            raise CLIError(f"{path}: can't be imported, as {name!r} is not a Python name; rename it")
+    if names[0] in TAKEN or names[0] in sys.stdlib_module_names:
+        raise CLIError(f"{path}: can't be imported, as {names[0]!r} is the name of a module it needs; rename it")
+    if "," in str(directory):  # which gunicorn takes for a list
+        raise CLIError(f"{path}: can't be imported from {directory}, which has a comma in its name")
+    return Target(path, ".".join(names), attribute, str(directory), str(file))
+
+
+def _servers(options: argparse.Namespace) -> list[Server]:
+    """Return the servers to start, each with a port that is free and a program that is installed."""
+    both = options.asgi == options.wsgi
+    servers = []
+    if both or options.asgi:
+        servers.append(Server("uvicorn", "ASGI", "HTTP and websockets"))
+    if both or options.wsgi:
+        servers.append(Server("gunicorn", "WSGI", "HTTP"))
+    for server in servers:
+        if importlib.util.find_spec(server.program) is None:
+            raise CLIError(f'{server.program} is not installed: pip install "dualroute[servers]"')
+    taken = []
+    try:
+        for offset, server in enumerate(servers):
+            server.port = options.port and options.port + offset
+            if server.port > 65535:
+                raise CLIError(f"--port {options.port} leaves no port for {server}, which gets the next one")
+            # Held until both are known, so that port 0 gives two.
+            taken.append(_bind(options.host, server))
+            server.port = taken[-1].getsockname()[1]
+    finally:
+        for listener in taken:
+            listener.close()
+    return servers
+
+
+def _bind(host: str, server: Server) -> socket.socket:
+    """Bind the server's address the way it will, and return the socket."""
+    failure: OSError | None = None
+    bound: list[socket.socket] = []
+    try:
+        addresses = socket.getaddrinfo(host or "\0", server.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
+        raise CLIError(f"--host {host!r} is not an address of this machine: {error}") from None
+    for family, kind, protocol, _, address in addresses:
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(1)
+        except OSError as error:
+            listener.close()
+            # A name may stand for addresses that this machine hasn't got, such as ::1 for localhost.
+            if failure is None or error.errno == errno.EADDRINUSE:
+                failure = error
+        else:
+            bound.append(listener)
+    if bound and (failure is None or failure.errno != errno.EADDRINUSE):
+        for spare in bound[1:]:
+            spare.close()
+        return bound[0]
+    for listener in bound:
+        listener.close()
+    assert failure is not None
+    if failure.errno == errno.EADDRINUSE:
+        raise CLIError(f"port {server.port} on {host} is in use, so {server} can't listen there; pass another --port")
+    raise CLIError(f"{server} can't listen on {host}, port {server.port}: {os.strerror(failure.errno or 0)}")
+
+
+def _command(server: Server, target: Target, found: dict[str, Any], options: argparse.Namespace) -> list[str]:
+    """Return the command line of a server."""
+    # -P keeps the working directory from the front of the import path.  The target's directory is put there by the
+    # servers' own options, once they have started: a types.py beside the app is none of their business.
+    command = [sys.executable, "-P", "-m", server.program, f"{target.module}:{found['attribute']}"]
+    command += ["--workers", str(options.workers), *(["--reload"] if options.reload else [])]
+    if server.program == "uvicorn":
+        command += ["--host", options.host, "--port", str(server.port), "--interface", "asgi3"]
+        command += ["--app-dir", target.directory, "--timeout-graceful-shutdown", str(GRACE)]
+        if options.reload:
+            command += ["--reload-dir", found["directory"]]
+        return command
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    command += ["--bind", f"{host}:{server.port}", "--worker-class", "gthread", "--threads", "4"]
+    # Its access log is off by default, uvicorn's is on.
+    command += ["--pythonpath", target.directory, "--graceful-timeout", str(GRACE), "--access-logfile", "-"]
+    if _gunicorn_version() >= (25, 1):
+        command.append("--no-control-socket")  # else each run would replace the one in the user's home
+    return command
+
+
+def _gunicorn_version() -> tuple[int, ...]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return tuple(int(number) for number in re.findall(r"\d+", version("gunicorn"))[:2])
+    except PackageNotFoundError:
+        return ()
+
+
+def _reachable(host: str) -> str:
+    """Return the address at which a server on this machine that listens on `host` can be reached."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+# The probe: a process of its own.
+
+
+def _probe(family: Any, target: Target) -> dict[str, Any]:
+    """Have the target imported, and return its attribute, the directory of its code, and its routes."""
+    program = "from dualroute.cli import _answer; _answer()"
+    arguments = [target.text, target.module, target.attribute, target.directory, target.file]
+    line, code = family.run([sys.executable, "-P", "-c", program, *arguments])
+    if not line:
+        from dualroute.supervisor import ending
+
+        raise CLIError(f"{target.text}: importing it ended the process, which {ending(code)}")
+    found: dict[str, Any] = json.loads(line)
+    if "error" in found:
+        raise CLIError(found["error"])
+    found["directory"] = found["directory"] or target.directory
+    return found
+
+
+def _answer() -> None:
+    """Run the probe: the arguments are the target's, and the file descriptor that takes the answer."""
+    text, module, attribute, directory, file, descriptor = sys.argv[1:]
+    sys.path.insert(0, directory)
+    answer: dict[str, Any]
+    try:
+        found = _import(Target(text, module, attribute, directory, file))
+        attribute, app = _find_app(found, text, attribute)
+        top = getattr(sys.modules[module.partition(".")[0]], "__file__", None)
+        answer = {"attribute": attribute, "directory": top and os.path.dirname(top), "routes": list(_rows(app))}
+    except CLIError as error:
+        answer = {"error": str(error)}
+    with open(int(descriptor), "w", encoding="utf-8") as pipe:
+        pipe.write(json.dumps(answer) + "\n")
+
+
+def _import(target: Target) -> ModuleType:
+    try:
+        module = importlib.import_module(target.module)
+    except BaseException as error:  # SystemExit among them
+        name = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and name and f"{target.module}.".startswith(f"{name}."):
+            raise CLIError(f"{target.text}: no module named {name!r}, in {target.directory} or elsewhere") from None
+        _print_traceback(error)
+        what = traceback.format_exception_only(error)[-1].strip()
+        raise CLIError(f"{target.text}: can't be imported: {what}") from None
+    if target.file and not os.path.samefile(getattr(module, "__file__", None) or os.devnull, target.file):
+        raise CLIError(
+            f"{target.text}: importing {target.module!r} gives another module,"
+            f" {getattr(module, '__file__', None) or 'a built-in one'}; rename the file"
+        )
+    return module
+
+
+def _print_traceback(error: BaseException) -> None:
+    """Print the traceback from the user's first frame on."""
+    own = (__file__, importlib.__file__)
+    printed = traceback.TracebackException.from_exception(error)
+    frames = list(printed.stack)
+    while frames and (frames[0].filename in own or frames[0].filename.startswith("<frozen importlib")):
+        del frames[0]
+    printed.stack = traceback.StackSummary.from_list(frames)
+    print("".join(printed.format()), end="", file=sys.stderr, flush=True)
+
+
+def _find_app(module: ModuleType, text: str, attribute: str) -> tuple[str, Any]:
+    """Return the app of a module, and the attribute that holds it."""
+    from dualroute import DualRoute, Router
+
+    if attribute:
+        if not hasattr(module, attribute):
+            from difflib import get_close_matches
+
+            near = get_close_matches(attribute, [name for name in vars(module) if not name.startswith("_")], 1)
+            raise CLIError(f"{text}: has no {attribute!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        app = getattr(module, attribute)
+        if not _may_be_app(app):
+            raise CLIError(f"{text}: {attribute!r} is no app; expected a DualRoute, not {type(app).__name__}")
+        return attribute, app
+    for name in ("app", "application"):
+        if _may_be_app(getattr(module, name, None)):
+            return name, getattr(module, name)
+    # One object may well have several names; the first one is as good as any.
+    apps = {id(value): name for name, value in reversed(vars(module).items()) if isinstance(value, (DualRoute, Router))}
+    if len(apps) > 1:
+        names = " or ".join(f"{text}:{name}" for name in reversed(apps.values()))
+        raise CLIError(f"{text}: holds several apps; say which one: {names}")
+    if not apps:
+        raise CLIError(f"{text}: holds no app: no attribute 'app' or 'application', and no DualRoute or Router object")
+    name = next(iter(apps.values()))
+    return name, getattr(module, name)
+
+
+def _may_be_app(value: object) -> bool:
+    """Tell whether a value can answer both protocols: an object with ``__call__``, or an endpoint class."""
+    from dualroute import HTTPEndpoint
+
+    if isinstance(value, type):
+        return issubclass(value, HTTPEndpoint)
+    return callable(value) and not inspect.isroutine(value)
+
+
+# The route table.
+
+
+def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the path, methods, name and endpoint of each route, those inside a mount or a host after it, indented."""
+    from dualroute import Host, Mount, Router, WebSocketRoute
+    from dualroute.handlers import describe
+
+    router = getattr(app, "router", app)
+    if router in around:  # mounted inside itself
+        return
+    for route in getattr(router, "routes", ()):
+        target = getattr(route, "app", None) or getattr(route, "endpoint", route)
+        path = route.host if isinstance(route, Host) else getattr(route, "path", repr(route))
+        if isinstance(route, Host):
+            methods = "host"
+        elif isinstance(route, Mount):
+            path, methods = f"{path}/*", "mount"
+        elif isinstance(route, WebSocketRoute):
+            methods = "websocket (ASGI only)"
+        else:
+            methods = ", ".join(sorted(getattr(route, "methods", None) or ()))
+        endpoint = "" if isinstance(target, Router) else describe(target)
+        yield "  " * len(around) + path, methods, route.name or "", endpoint
+        if isinstance(route, (Mount, Host)):
+            yield from _rows(route, (*around, router))
+
+
+def _print_served(servers: Sequence[Server], host: str, routes: Sequence[Sequence[str]]) -> None:
+    host = f"[{host}]" if ":" in host else host
+    lines = [""]
+    for server in servers:
+        lines.append(f"{server.protocol}  http://{host}:{server.port}  {server.program}, {server.serves}")
+    lines.append("")
+    table = [("PATH", "METHODS", "NAME", "ENDPOINT"), *routes] if routes else []
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print("\n".join([*lines, ""]), sys.stdout)
+
+
+def _say(message: object) -> None:
+    """Print one line to stderr."""
+    _print("dualroute: " + " ".join(str(message).split()), sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print, if anybody is still there to read it."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        # The terminal was closed, or a pipe's reader left.  What is buffered would fail again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,343 @@
+"""Real servers as real processes: how each is started, waited for, listened to and stopped.
+
+What a server does in its own way is data on its `Server` below; a test asks for the fact and never for the name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+__all__ = ["APPS", "SERVERS", "Running", "Server", "by_name", "eventually"]
+
+APPS = Path(__file__).parent
+"""The folder of the module `apps`."""
+
+START = 60.0
+"""How many seconds a server has to answer its first request."""
+
+STOP = 30.0
+"""How many seconds a server has to end after SIGTERM."""
+
+BOUND = 30.0
+"""How many seconds anything else may take."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server and its options.
+
+    Args:
+        name: what the tests call it.
+        protocol: "wsgi" or "asgi".
+        command: what follows ``python -m``; ``{port}`` stands for the port, and the app comes last.
+        modules: what has to be installed for it.
+        root_path: the options that mount the app at ``/root``, or None where there are none.
+        root_environ: the environment variables that do so.
+        concurrent: whether one process answers several requests at once.
+        graceful: whether SIGTERM lets a request that is being answered finish.
+        cut_upload: what comes of a request body that stops short: "told", the handler gets ClientDisconnect;
+            "refused", the server waits for the whole body first and never calls the app.
+        cut_chunks: the same for a chunked one; "hidden", the app can't tell it from one that came whole.
+        cut_download: whether a chunked response that fails half-way looks different to the client from one that ends.
+        cookies: what the server makes of two Cookie headers, ``a=1`` and ``b=2``.
+        underscores: whether it hands over a header with an underscore as if it had a hyphen.
+        latin_headers: whether it hands over bytes beyond ASCII in a header value.
+        empty_path: whether it hands over an absolute-form target without a path (``http://host``).
+        leading_slashes: whether it hands over more than one slash at the start of a path.
+        name_without_host: its own name, which stands in for a missing Host header.
+        denial: whether it can answer a websocket handshake with a status other than 403.
+    """
+
+    name: str
+    protocol: str
+    command: tuple[str, ...]
+    modules: tuple[str, ...]
+    root_path: tuple[str, ...] | None = None
+    root_environ: Mapping[str, str] = field(default_factory=dict)
+    concurrent: bool = True
+    graceful: bool = True
+    cut_upload: str = "told"
+    cut_chunks: str = "told"
+    cut_download: bool = True
+    cookies: str = "a=1; b=2"
+    underscores: bool = False
+    latin_headers: bool = True
+    empty_path: bool = True
+    leading_slashes: bool = True
+    name_without_host: str = "127.0.0.1"
+    denial: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def missing(self) -> str:
+        """Why it can't be started here, or nothing."""
+        if not hasattr(signal, "SIGKILL"):
+            return "these tests need POSIX signals and process groups"
+        absent = [module for module in self.modules if importlib.util.find_spec(module) is None]
+        return f"{self.name} needs {' and '.join(absent)}, not installed on this Python" if absent else ""
+
+
+def _gunicorn(name: str, protocol: str, *options: str, **facts: Any) -> Server:
+    command = ("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", *options)
+    return Server(name, protocol, command, ("gunicorn",), **facts)
+
+
+def _uvicorn(name: str, *options: str, modules: tuple[str, ...], **facts: Any) -> Server:
+    command = ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", *options)
+    return Server(
+        name, "asgi", command, ("uvicorn", "websockets", *modules), root_path=("--root-path", "/root"), **facts
+    )
+
+
+def _granian(interface: str, **facts: Any) -> Server:
+    command = ("granian", "--host", "127.0.0.1", "--port", "{port}", "--interface", interface)
+    return Server(
+        f"granian-{interface}",
+        interface,
+        command,
+        ("granian",),
+        root_path=("--url-path-prefix", "/root"),
+        **facts,
+    )
+
+
+_GUNICORN_WSGI: dict[str, Any] = {"root_path": (), "root_environ": {"SCRIPT_NAME": "/root"}, "cookies": "a=1,b=2"}
+
+SERVERS = (
+    _gunicorn("gunicorn-sync", "wsgi", concurrent=False, **_GUNICORN_WSGI),
+    _gunicorn("gunicorn-gthread", "wsgi", "--threads", "4", **_GUNICORN_WSGI),
+    _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/root")),
+    _gunicorn("gunicorn-preload", "wsgi", "--threads", "4", "--preload", **_GUNICORN_WSGI),
+    _uvicorn("uvicorn", modules=(), empty_path=False),
+    _uvicorn("uvicorn-h11", "--http", "h11", "--loop", "asyncio", modules=("h11",)),
+    _uvicorn("uvicorn-httptools", "--http", "httptools", modules=("httptools",), empty_path=False),
+    Server(
+        "hypercorn",
+        "asgi",
+        ("hypercorn", "--bind", "127.0.0.1:{port}"),
+        ("hypercorn",),
+        root_path=("--root-path", "/root"),
+    ),
+    _granian("asgi"),
+    _granian("wsgi", cut_chunks="hidden", cut_download=False, underscores=True, latin_headers=False),
+    Server(
+        "waitress",
+        "wsgi",
+        ("waitress", "--listen", "127.0.0.1:{port}"),
+        ("waitress",),
+        root_path=("--url-prefix", "/root"),
+        graceful=False,
+        cut_upload="refused",
+        cut_chunks="refused",
+        cookies="a=1, b=2",
+        leading_slashes=False,
+        name_without_host="waitress.invalid",
+    ),
+)
+
+
+def by_name(name: str) -> Server:
+    return next(server for server in SERVERS if server.name == name)
+
+
+def require(server: Server) -> None:
+    """Skip the test where the server can't be had; fail it where the server should be there."""
+    if server.missing:
+        if os.environ.get("DUALROUTE_TEST_INSTALLED") == "1" and sys.version_info < (3, 14):
+            pytest.fail(server.missing)
+        pytest.skip(server.missing)
+
+
+def eventually(condition: Callable[[], _T], what: str, timeout: float = BOUND) -> _T:
+    """Return what `condition` returns once that is true."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if found := condition():
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not so after {timeout:g} s")
+        time.sleep(0.01)
+
+
+class Running:
+    """A server that runs.
+
+    Args:
+        server: which.
+        folder: an empty folder, the process's working directory and the place where the app and a test meet.
+        target: the app.
+        options: further options of the server.
+        environ: further environment variables.
+        path: the folder that the app's module is in.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        folder: Path,
+        target: str = "apps:app",
+        options: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        path: Path = APPS,
+    ) -> None:
+        self.server = server
+        self.folder = folder
+        self._output = folder / "output"
+        self._events_read = 0
+        self.environ = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH")))),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
+            "DUALROUTE_TEST_FOLDER": str(folder),
+            "HOME": str(folder),  # gunicorn keeps its control socket there
+            "NO_COLOR": "1",
+            **(environ or {}),
+        }
+        for attempt in range(5):
+            self.port = free_port()
+            if self._start((*options, target)):
+                return
+            # Somebody else may have taken the port meanwhile; then another one will do.
+            if "in use" not in self.output or attempt == 4:
+                break
+        raise AssertionError(f"{server} did not start: {self.command}\n{self.output}")
+
+    def _start(self, arguments: tuple[str, ...]) -> bool:
+        self.command = [
+            sys.executable,
+            "-m",
+            *(option.format(port=self.port) for option in self.server.command),
+            *arguments,
+        ]
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return False
+            if self._answers():
+                return True
+            time.sleep(0.02)
+        self.kill()
+        return False
+
+    def _answers(self) -> bool:
+        """Tell whether the server answers a request, in whatever way."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=START) as connection:
+                connection.sendall(b"OPTIONS / HTTP/1.1\r\nHost: waiting\r\nConnection: close\r\n\r\n")
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    host = "127.0.0.1"
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def output(self) -> str:
+        """What the server has printed so far."""
+        return self._output.read_text(errors="replace")
+
+    def events(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
+        """Return what the app has reported: the reports of `kind` with these fields, so far."""
+        try:
+            lines = (self.folder / "events").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        wanted = {"kind": kind, **fields}
+        return [event for event in map(json.loads, lines) if wanted.items() <= event.items()]
+
+    def event(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a report of `kind` with these fields, and return it."""
+        return eventually(lambda: self.events(kind, **fields), f"report of {kind!r} with {fields}")[0]
+
+    def logged(self, text: str) -> list[dict[str, Any]]:
+        """Return what was logged with `text` in the message or the traceback."""
+        return [event for event in self.events("log") if text in event["message"] or text in event["traceback"]]
+
+    def release(self, token: str) -> None:
+        """Let the handlers that wait for `token` go on."""
+        (self.folder / token).touch()
+
+    def stop(self) -> int:
+        """End the server by SIGTERM, see that nothing of it is left, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """See that the server ends and leaves no process behind, and return its exit status."""
+        try:
+            status = self.process.wait(STOP)
+            eventually(lambda: not self._group_lives(), f"{self.server} ends with all its children", STOP)
+        finally:
+            self.kill()
+        return status
+
+    def _group_lives(self) -> bool:
+        # The server leads a process group of its own, in which its children are.
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # macOS, of a group that has only zombies in it
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End whatever is left of the server, at once."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        self.process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def running(server: Server, folder: Path, *args: Any, **options: Any) -> Iterator[Running]:
+    """Yield a server that runs, and stop it afterwards: the body of a fixture."""
+    require(server)
+    process = Running(server, folder, *args, **options)
+    try:
+        yield process
+    finally:
+        process.stop()

@@ -1,0 +1,166 @@
+"""What gets imported, seen in fresh interpreters: a WSGI worker pays for no asyncio, and neither side for the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import dualroute
+
+HEAVY = ("asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug", "asgiref", "threading", "socket", "ssl")
+
+
+def loaded(script: str) -> set[str]:
+    """Run a script in a fresh interpreter, and return those of HEAVY, and what is below them, that it has loaded."""
+    packages = {str(Path(str(module.__file__)).parents[1]) for module in (dualroute, _adapter())}
+    report = f"""
+import json, sys
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
+    ran = subprocess.run(
+        # -I would hide PYTHONPATH; -S leaves out whatever the site customises, and -E the environment it reads.
+        [sys.executable, "-c", textwrap.dedent(PREAMBLE) + textwrap.dedent(script) + report],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sorted(packages))},
+    )
+    assert ran.returncode == 0, ran.stderr
+    return set(json.loads(ran.stdout.splitlines()[-1]))
+
+
+def _adapter() -> object:
+    import dualroute_wsgi
+
+    return dualroute_wsgi
+
+
+PREAMBLE = """
+import sys
+before = set(sys.modules)
+
+def call_wsgi(app, **further):
+    import io
+    environ = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "a=1", "SERVER_NAME": "testserver",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": False,
+        "wsgi.run_once": False, **further,
+    }
+    started = []
+    result = app(environ, lambda *args: started.append(args))
+    body = b"".join(result)
+    assert started[0][0] == "200 OK", started
+    return body
+
+def call_asgi(app):
+    import asyncio
+    sent = []
+    async def receive():
+        return {"type": "http.request"}
+    async def send(message):
+        sent.append(message)
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/",
+             "query_string": b"", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 200, sent
+    return sent[1]["body"]
+"""
+
+DEF = """
+from dualroute import DualRoute, JSONResponse, PlainTextResponse, Route, StreamingResponse
+
+def get(request):
+    assert request.headers.get("host") is None and request.query_params is not None and request.url.path == "/"
+    return JSONResponse({"method": request.method, "params": request.path_params})
+
+app = DualRoute([Route("/", get)])
+"""
+
+
+def test_a_clean_interpreter_has_loaded_none_of_it() -> None:
+    assert loaded("") == set(), "the other tests here would show nothing"
+
+
+def test_importing_dualroute_loads_no_event_loop_no_adapter_and_no_werkzeug() -> None:
+    assert loaded("import dualroute") & {"asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug", "asgiref"} == set()
+
+
+def test_making_an_app_loads_neither_adapter() -> None:
+    assert loaded(DEF) & {"asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug"} == set()
+
+
+def test_serving_a_def_handler_over_wsgi_loads_no_asyncio_no_asgi_side_and_no_werkzeug() -> None:
+    found = loaded(DEF + "assert call_wsgi(app) == b'{\"method\":\"GET\",\"params\":{}}'\n")
+    assert "dualroute_wsgi" in found
+    assert found & {"asyncio", "dualroute_asgi", "werkzeug", "asgiref"} == set()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "app = DualRoute([Route('/', lambda request: StreamingResponse(iter([b'a']), media_type='a/b'))])\n",
+        "def middleware(connection):\n    return (yield connection)\n"
+        "app = DualRoute([Route('/', get)], middleware=[middleware])\n",
+        "from dualroute import HTTPEndpoint\nclass app(HTTPEndpoint):\n    def get(self, request):\n"
+        "        return PlainTextResponse('')\n",
+        "from dualroute import WebSocketRoute\nasync def serve(websocket):\n    pass\n"
+        "app.routes.append(WebSocketRoute('/ws', serve))\n",
+        "async def get(request):\n    return PlainTextResponse('')\napp.add_route('/async', get)\n",
+        "from dualroute import HTTPException\ndef get(request):\n    raise HTTPException(200, 'x')\n"
+        "app = DualRoute([Route('/', get)])\n",
+    ],
+    ids=["stream", "middleware", "endpoint class", "websocket route", "unused async def", "HTTPException"],
+)
+def test_nor_does_anything_else_that_is_not_async(script: str) -> None:
+    found = loaded(DEF + script + "call_wsgi(app)\n")
+    assert found & {"asyncio", "dualroute_asgi", "werkzeug", "asgiref"} == set()
+
+
+def test_an_async_def_handler_over_wsgi_loads_asyncio_when_it_is_called_and_not_before() -> None:
+    found = loaded(
+        DEF
+        + """
+async def get_async(request):
+    return PlainTextResponse("async")
+
+app = DualRoute([Route("/", get_async), Route("/def", get)])
+call_wsgi(app, PATH_INFO="/def") if False else None
+assert "asyncio" not in sys.modules
+assert call_wsgi(app) == b"async"
+assert "asyncio" in sys.modules
+"""
+    )
+    assert "asyncio" in found
+    assert found & {"dualroute_asgi", "werkzeug", "asgiref"} == set()
+
+
+@pytest.mark.parametrize("colour", ["def", "async def"])
+def test_serving_over_asgi_loads_no_wsgi_side_and_no_werkzeug(colour: str) -> None:
+    found = loaded(
+        f"""
+from dualroute import DualRoute, PlainTextResponse, Route
+
+{colour} get(request):
+    return PlainTextResponse("a")
+
+assert call_asgi(DualRoute([Route("/", get)])) == b"a"
+"""
+    )
+    assert "dualroute_asgi" in found
+    assert found & {"dualroute_wsgi", "werkzeug"} == set()
+
+
+@pytest.mark.skipif(os.environ.get("DUALROUTE_TEST_INSTALLED") != "1", reason="the tests run from the checkout")
+@pytest.mark.parametrize("name", ["dualroute", "dualroute_asgi", "dualroute_wsgi"])
+def test_what_is_tested_is_what_is_installed(name: str) -> None:
+    path = Path(str(__import__(name).__file__))
+    assert "site-packages" in path.parts
+    assert (path.parent / "py.typed").is_file()
