@@ -156,6 +156,7 @@ class HTTPConnection:
         if self._scope is None:
             if self._given_scope is not None:
                 scope = dict(self._given_scope)
+                scope["headers"] = [pair for pair in scope["headers"] if b"_" not in pair[0]]
             else:
                 assert self._environ is not None, "a connection has a scope or an environ"
                 scope = scope_from_environ(self._environ, self._target)

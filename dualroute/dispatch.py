@@ -239,6 +239,9 @@ class Dispatcher:
 
     def _miss(self, error: Exception, trail: tuple[Any, ...], kind: int = HTTP) -> _Routed:
         def endpoint(connection: Any) -> Call:
+            if type(error) is HTTPException:
+                # A new one each time: through its traceback, the one that this function holds would hold this function.
+                raise HTTPException(error.status_code, error.detail, error.headers)
             raise error
 
         # The answer comes from the mounts on the way, but a route that did not match has no say in it.

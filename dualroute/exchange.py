@@ -195,6 +195,8 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
                 f"middleware {describe(plan.middleware[index])} returned {_shown(response)}; it must return a "
                 "Response, such as the one that its yield gave it"
             ) from None
+        finally:
+            outcome = None  # an exception would hold this frame, and this frame it
         try:
             if isinstance(step, Call):
                 outcome = yield step
@@ -231,7 +233,10 @@ def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: 
         if isinstance(error, HTTPException | ClientDisconnect | WebSocketException | WebSocketDisconnect):
             return (yield from _default_answer(connection, error))
         if not last:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # no cycle with the traceback, in which this frame is
         _log_unhandled(connection, error)
         return (yield from _server_error(connection))
 

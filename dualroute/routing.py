@@ -564,7 +564,8 @@ def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -
     except ValueError as error:
         raise NoMatchFound(name, params, f": {error}") from error
     if path is not None:
-        return path
+        # A path that starts with two slashes would name a host where it stands alone (RFC 3986 section 4.2).
+        return URLPath(f"/.{path}", path.protocol, path.host) if path.startswith("//") else path
     names = [known for route in routes for known in route.names()]
     if name in names:
         raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")

@@ -65,13 +65,10 @@ def target_from_scope(scope: Scope) -> Target:
                 break
         root_path = root_path.rstrip("/")
     authority = ""
-    count = 0
     for name, value in scope["headers"]:
         if name == b"host":
-            authority = value.decode("latin-1")
-            count += 1
-    if count > 1:
-        raise HTTPException(400, "Bad Request: more than one Host header")
+            # Two are joined, as a WSGI server joins them, and are then no host.
+            authority = f"{authority},{value.decode('latin-1')}" if authority else value.decode("latin-1")
     if not authority:
         scheme: str = scope.get("scheme") or "http"
         server = scope.get("server")

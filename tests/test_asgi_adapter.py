@@ -695,9 +695,10 @@ def test_a_response_may_stream_the_body_of_its_request_in_order(colour: str) -> 
         peer = Peer(one_route(echo if colour == "def" else echo_async), "POST", headers=headers, events=[])
 
         async def upload() -> None:
-            for number in numbers:
+            for count, number in enumerate(numbers):
                 peer.events.put_nowait(piece(number))
-                await asyncio.sleep(0)
+                for _ in range(count % 7):  # in bursts, and with pauses
+                    await asyncio.sleep(0)
             peer.events.put_nowait(piece(b"", False))
 
         (_, body), _ = await asyncio.gather(peer.answer(), upload())

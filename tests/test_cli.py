@@ -1,4 +1,7 @@
-"""`dualroute run`, as a user runs it: real processes, found again in /proc when they should be gone."""
+"""`dualroute run`, as a user runs it: real processes, found again in /proc when they should be gone.
+
+A start mostly waits, so where a test has several cases that differ in little it starts them all at once.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from websockets.sync.client import connect
 
 import dualroute
 from dualroute import cli
+from dualroute.probe import parse_target, probe
+from dualroute.supervisor import Family
 
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes left over in /proc"),
@@ -112,6 +117,10 @@ class Command:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
         return found
 
+    def wait_until_gone(self) -> None:
+        """Wait until nothing is alive, without an exit code to wait for."""
+        eventually(lambda: not self.alive())
+
     def server(self, program: str) -> int:
         """Return the process number of a server: the first of those that run it."""
         return min(pid for pid, line in self.alive().items() if f"-m {program} " in line)
@@ -164,28 +173,36 @@ def get(url: str) -> str:
         return ""
 
 
+ports_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that is free, as is the next one."""
+    """Return a port that is free, as is the next one.
+
+    Neither is returned again: between commands that start at the same time, port 0 might give one port twice.
+    """
     while True:
         with socket.socket() as one, socket.socket() as two:
             one.bind(("127.0.0.1", 0))
             port = int(one.getsockname()[1])
             with contextlib.suppress(OSError, OverflowError):
                 two.bind(("127.0.0.1", port + 1))
-                return port
+                if ports_given.isdisjoint({port, port + 1}):
+                    ports_given.update({port, port + 1})
+                    return port
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_serves_one_app_by_both_servers_until_a_signal(run: Run, number: signal.Signals) -> None:
-    port = free_port()
-    command = run("hello.py", "--port", str(port))
-    assert command.url("ASGI") == f"http://127.0.0.1:{port}"
-    assert command.url("WSGI") == f"http://127.0.0.1:{port + 1}"
-    for protocol in ("ASGI", "WSGI"):
-        assert get(command.url(protocol)).startswith("hello from ")
-        assert get(command.url(protocol) + "/users/7") == "user"
-    command.process.send_signal(number)
-    assert command.wait() == 0
+def test_serves_one_app_by_both_servers_until_a_signal(run: Run) -> None:
+    cases = [(number, free_port()) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    started = [(number, port, run("hello.py", "--port", str(port))) for number, port in cases]
+    for number, port, command in started:
+        assert command.url("ASGI") == f"http://127.0.0.1:{port}"
+        assert command.url("WSGI") == f"http://127.0.0.1:{port + 1}"
+        for protocol in ("ASGI", "WSGI"):
+            assert get(command.url(protocol)).startswith("hello from ")
+            assert get(command.url(protocol) + "/users/7") == "user"
+        command.process.send_signal(number)
+    assert [(number, command.wait()) for number, _, command in started] == [(number, 0) for number, _ in cases]
 
 
 def test_prints_the_route_table(run: Run) -> None:
@@ -196,6 +213,39 @@ def test_prints_the_route_table(run: Run) -> None:
     command.wait_for(r"^  /\{id:int\} +GET, HEAD, POST +one +hello\.user$")
     command.wait_for(r"^/echo +websocket \(ASGI only\) +echo +hello\.echo$")
     assert command.stop() == 0
+
+
+DEFAULTS = """
+from dualroute import DualRoute, Mount, Route, Router
+
+def home(request): ...
+def lost(request): ...
+
+archive = Router([Route("/{year:int}", home)], default=lost)
+itself = Router()
+itself.default = itself
+app = DualRoute(
+    [Mount("/shop", Router([Route("/", home)], default=DualRoute(default=lost))), Mount("/itself", itself)],
+    default=archive,
+)
+"""
+
+
+def test_the_route_table_ends_with_the_default(tmp_path: Path) -> None:
+    (tmp_path / "defaults.py").write_text(DEFAULTS)
+    with Family() as family:
+        found = probe(family, parse_target(str(tmp_path / "defaults.py")))
+    assert found["routes"] == [
+        ["/shop/*", "mount", "", ""],
+        ["  /", "GET, HEAD", "home", "defaults.home"],
+        ["  *", "", "", "dualroute.applications.DualRoute"],
+        ["    *", "", "", "defaults.lost"],
+        ["/itself/*", "mount", "", ""],
+        ["  *", "", "", ""],
+        ["*", "", "", ""],
+        ["  /{year:int}", "GET, HEAD", "home", "defaults.home"],
+        ["  *", "", "", "defaults.lost"],
+    ]
 
 
 def test_ctrl_c_that_arrives_twice_at_once_is_one(run: Run) -> None:
@@ -266,34 +316,36 @@ def test_a_websocket_client_does_not_hold_the_stop_up(run: Run) -> None:
         assert time.monotonic() - started < 12
 
 
-@pytest.mark.parametrize(("option", "served"), [("--asgi", "ASGI"), ("--wsgi", "WSGI")])
-def test_one_server_alone_gets_the_port_itself(run: Run, option: str, served: str) -> None:
-    port = free_port()
-    command = run("hello.py", "--port", str(port), option)
-    assert command.url(served) == f"http://127.0.0.1:{port}"
-    command.wait_until_served()
-    assert get(f"http://127.0.0.1:{port}").startswith("hello from ")
-    assert get(f"http://127.0.0.1:{port + 1}") == ""
-    assert ("ASGI  " in command.output) != ("WSGI  " in command.output)
-    assert command.stop() == 0
+def test_one_server_alone_gets_the_port_itself_and_both_options_mean_both(run: Run) -> None:
+    cases = [("ASGI", free_port(), "--asgi"), ("WSGI", free_port(), "--wsgi")]
+    started = [(served, port, run("hello.py", "--port", str(port), option)) for served, port, option in cases]
+    both = run("hello.py", "--port", str(free_port()), "--asgi", "--wsgi")
+    for served, port, command in started:
+        assert command.url(served) == f"http://127.0.0.1:{port}"
+        command.wait_until_served()
+        assert get(f"http://127.0.0.1:{port}").startswith("hello from ")
+        assert get(f"http://127.0.0.1:{port + 1}") == ""
+        assert ("ASGI  " in command.output) != ("WSGI  " in command.output)
+        command.process.terminate()
+    assert get(both.url("ASGI"))
+    assert get(both.url("WSGI"))
+    assert both.stop() == 0
+    assert [command.wait() for _, _, command in started] == [0, 0]
 
 
-def test_both_options_mean_both(run: Run) -> None:
-    command = run("hello.py", "--port", "0", "--asgi", "--wsgi")
-    assert get(command.url("ASGI"))
-    assert get(command.url("WSGI"))
-    assert command.stop() == 0
-
-
-@pytest.mark.parametrize(("victim", "other"), [("uvicorn", "gunicorn"), ("gunicorn", "uvicorn")])
-def test_a_server_that_dies_takes_the_other_down(run: Run, victim: str, other: str) -> None:
-    command = run("hello.py", "--port", "0", "--workers", "2")
-    command.wait_until_served()
-    os.kill(command.server(victim), signal.SIGKILL)
-    assert command.wait() == 1
-    assert re.search(
-        rf"^dualroute: {victim} \(\w+\) was killed by SIGKILL; stopping {other} \(\w+\) too$", command.output, re.M
-    )
+def test_a_server_that_dies_takes_the_other_down(run: Run) -> None:
+    cases = [("uvicorn", "gunicorn"), ("gunicorn", "uvicorn")]
+    commands = [run("hello.py", "--port", str(free_port()), "--workers", "2") for _ in cases]
+    for (victim, _), command in zip(cases, commands, strict=True):
+        command.wait_until_served()
+        os.kill(command.server(victim), signal.SIGKILL)
+    for (victim, other), command in zip(cases, commands, strict=True):
+        assert command.wait() == 1
+        assert re.search(
+            rf"^dualroute: {victim} \(\w+\) was killed by SIGKILL; stopping {other} \(\w+\) too$",
+            command.output,
+            re.M,
+        )
 
 
 def test_an_app_that_one_server_cannot_load(run: Run, tmp_path: Path) -> None:
@@ -303,23 +355,21 @@ def test_an_app_that_one_server_cannot_load(run: Run, tmp_path: Path) -> None:
     assert "dualroute: gunicorn (WSGI) exited with code 3; stopping uvicorn (ASGI) too\n" in command.output
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"], ["--reload"]])
-def test_a_supervisor_that_is_killed_leaves_no_orphan(run: Run, options: list[str]) -> None:
-    command = run("hello.py", "--port", "0", *options)
-    command.wait_until_served()
-    assert len(command.alive()) >= 4
-    command.process.kill()
-    command.process.wait()
-    eventually(lambda: not command.alive())
-
-
-def test_a_supervisor_that_is_killed_early_leaves_no_orphan(run: Run, tmp_path: Path) -> None:
+def test_a_supervisor_that_is_killed_leaves_no_orphan(run: Run, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(HELLO + "import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
-    command = run("slow.py", "--port", "0")
-    command.wait_for("^importing$")
-    command.process.kill()
-    command.process.wait()
-    eventually(lambda: not command.alive())
+    serving = [
+        run("hello.py", "--port", str(free_port()), *options) for options in ([], ["--workers", "2"], ["--reload"])
+    ]
+    early = run("slow.py", "--port", str(free_port()))
+    for command in serving:
+        command.wait_until_served()
+        assert len(command.alive()) >= 4
+    early.wait_for("^importing$")
+    for command in (*serving, early):
+        command.process.kill()
+        command.process.wait()
+    for command in (*serving, early):
+        command.wait_until_gone()
 
 
 def test_a_stop_while_the_app_is_imported(run: Run, tmp_path: Path) -> None:
@@ -367,12 +417,15 @@ def test_reload(run: Run, tmp_path: Path) -> None:
     assert command.stop() == 0
 
 
-@pytest.mark.parametrize("target", ["hello", "hello:app", "hello.py:app", "./hello.py"])
-def test_targets(run: Run, target: str) -> None:
-    command = run(target, "--port", "0")
-    assert get(command.url("ASGI")).startswith("hello from ")
-    assert get(command.url("WSGI")).startswith("hello from ")
-    assert command.stop() == 0
+def test_targets(run: Run) -> None:
+    commands = [
+        run(target, "--port", str(free_port())) for target in ("hello", "hello:app", "hello.py:app", "./hello.py")
+    ]
+    for command in commands:
+        assert get(command.url("ASGI")).startswith("hello from ")
+        assert get(command.url("WSGI")).startswith("hello from ")
+        command.process.terminate()
+    assert [command.wait() for command in commands] == [0, 0, 0, 0]
 
 
 def test_a_file_in_a_package_elsewhere(run: Run, tmp_path: Path) -> None:
@@ -542,10 +595,12 @@ def test_a_wrong_command_line(capsys: pytest.CaptureFixture[str], arguments: lis
     assert capsys.readouterr().err == line
 
 
-def test_version_and_help() -> None:
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     def printed(*arguments: str) -> str:
-        command = [sys.executable, "-m", "dualroute", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert not end.value.code
+        return capsys.readouterr().out
 
     assert printed("--version") == f"dualroute {dualroute.__version__}\n"
     assert "run" in printed("--help")

@@ -222,17 +222,21 @@ HERE = __name__
         (
             Empty,
             None,
-            f"Route('/'): {HERE}.Empty has no method for any HTTP verb "
-            "(get, head, post, put, patch, delete, options, query)",
+            (
+                f"Route('/'): {HERE}.Empty has no method for any HTTP verb "
+                "(get, head, post, put, patch, delete, options, query)"
+            ),
         ),
         (HTTPEndpoint, None, None),
         (Reading, ["POST", "GET", "PUT"], f"Route('/'): {HERE}.Reading has no method for POST, PUT"),
         (
             WantsMore,
             None,
-            f"Route('/'): {HERE}.WantsMore.get(self, request: 'SyncRequest', id: 'int') -> 'Response' wants 'id', "
-            "which the path does not have (it has no parameters); the parameters of an enclosing Mount or Host are in "
-            "request.path_params",
+            (
+                f"Route('/'): {HERE}.WantsMore.get(self, request: 'SyncRequest', id: 'int') -> 'Response' wants 'id', "
+                "which the path does not have (it has no parameters); the parameters of an enclosing Mount or Host "
+                "are in request.path_params"
+            ),
         ),
         (
             WantsNothing,

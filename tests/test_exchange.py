@@ -28,7 +28,8 @@ from dualroute import (
 )
 from dualroute.connection import HTTPConnection
 from dualroute.exchange import Plan, exchange
-from tests.conftest import EventLoopThread, Serve
+from tests.conftest import Serve
+from tests.transports import EventLoopThread
 
 Steps = Generator[Any, Any, Any]
 HERE = __name__
@@ -152,7 +153,11 @@ def test_an_exception_with_a_handler_is_a_response_at_the_yield(serve: Serve) ->
         response.headers["x-status"] = str(response.status_code)
         return response
 
-    app = app_with(raises(LookupError), sees, exception_handlers={LookupError: lambda request, error: Response(status_code=404, media_type="text/plain")})
+    app = app_with(
+        raises(LookupError),
+        sees,
+        exception_handlers={LookupError: lambda request, error: Response(status_code=404, media_type="text/plain")},
+    )
     assert serve(app).get("/").headers["x-status"] == "404"
     assert serve(app_with(raises(HTTPException(410)), sees)).get("/").headers["x-status"] == "410"
     assert serve(DualRoute(middleware=[sees])).get("/none").headers["x-status"] == "404"
@@ -411,7 +416,11 @@ def test_a_status_comes_before_a_class_and_a_class_before_the_default(serve: Ser
 
     handlers: dict[Any, Any] = {404: answering("404"), HTTPException: answering("class"), Teapot: answering("teapot")}
     app = DualRoute(
-        [Route("/403", raises(HTTPException(403))), Route("/404", raises(Teapot(404))), Route("/410", raises(Teapot(410)))],
+        [
+            Route("/403", raises(HTTPException(403))),
+            Route("/404", raises(Teapot(404))),
+            Route("/410", raises(Teapot(410))),
+        ],
         exception_handlers=handlers,
     )
     client = serve(app)
@@ -462,7 +471,9 @@ def test_a_handler_may_raise_another_exception_that_has_a_handler(serve: Serve) 
         raise HTTPException(404, "from the handler") from error
 
     handlers: dict[Any, Any] = {LookupError: refuses, 404: answering("404")}
-    assert serve(app_with(raises(KeyError), exception_handlers=handlers)).get("/").text == "404 SyncRequest HTTPException"
+    assert (
+        serve(app_with(raises(KeyError), exception_handlers=handlers)).get("/").text == "404 SyncRequest HTTPException"
+    )
     response = serve(app_with(raises(KeyError), exception_handlers={LookupError: refuses})).get("/")
     assert (response.status_code, response.text) == (404, "from the handler")
 
@@ -494,7 +505,9 @@ def test_a_handled_error_clears_the_way_for_the_next(serve: Serve) -> None:
         yield connection
         raise LookupError("outer")
 
-    app = app_with(raises(Leaf), fails_after, exception_handlers={Leaf: answering("leaf"), LookupError: answering("outer")})
+    app = app_with(
+        raises(Leaf), fails_after, exception_handlers={Leaf: answering("leaf"), LookupError: answering("outer")}
+    )
     assert serve(app).get("/").text == "outer SyncRequest LookupError"
 
 
@@ -542,7 +555,9 @@ def test_a_handler_for_exception_leaves_httpexceptions_alone(serve: Serve) -> No
     assert (client.get("/").status_code, client.get("/none").status_code) == (403, 404)
 
 
-def test_a_handler_for_500_takes_an_httpexception_of_that_status(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_for_500_takes_an_httpexception_of_that_status(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     client = serve(app_with(raises(HTTPException(500)), exception_handlers={500: answering("500")}))
     assert client.get("/").text == "500 SyncRequest HTTPException"
 
@@ -667,6 +682,20 @@ def test_an_exchange_that_is_closed_half_way_cleans_up_from_the_inside_out() -> 
     assert trace.events == ["a in", "b in", "b sees GeneratorExit", "b out", "a sees GeneratorExit", "a out"]
     running.close()
     assert len(trace.events) == 6
+
+
+def test_a_layer_is_closed_with_its_exchange_though_others_hold_on_to_it() -> None:
+    trace = Trace()
+    held: list[Steps] = []
+
+    def held_elsewhere(connection: HTTPConnection) -> Steps:
+        layer = trace.named("a")(connection)
+        held.append(layer)
+        return layer
+
+    running, _ = begin(Plan(endpoint_call, [held_elsewhere]))
+    running.close()
+    assert trace.events == ["a in", "a sees GeneratorExit", "a out"]
 
 
 def test_an_exchange_that_is_closed_during_a_call_of_a_middleware_cleans_up_too() -> None:

@@ -13,7 +13,17 @@ from typing import Any
 import asgiref.sync
 import pytest
 
-from dualroute import DualRoute, HTTPEndpoint, JSONResponse, Mount, PlainTextResponse, Request, Response, Route, SyncRequest
+from dualroute import (
+    DualRoute,
+    HTTPEndpoint,
+    JSONResponse,
+    Mount,
+    PlainTextResponse,
+    Request,
+    Response,
+    Route,
+    SyncRequest,
+)
 from dualroute.handlers import Handler, describe, is_async_callable
 from tests.conftest import Serve
 
@@ -89,7 +99,7 @@ def marked() -> Callable[..., Any]:
 
 SYNC: dict[str, Any] = {
     "function": plain,
-    "lambda": lambda request: colour(request),
+    "lambda": lambda request: PlainTextResponse(type(request).__name__),
     "partial": functools.partial(plain, extra="x"),
     "partial of partial": functools.partial(functools.partial(plain), extra="x"),
     "bound method": Methods().plain,
@@ -321,20 +331,26 @@ def signed(function: Any) -> str:
         (
             "/{a}",
             wants_more,
-            f"Route('/{{a}}'): {signed(wants_more)} wants 'b', 'c', which the path does not have ('a'); "
-            "the parameters of an enclosing Mount or Host are in request.path_params",
+            (
+                f"Route('/{{a}}'): {signed(wants_more)} wants 'b', 'c', which the path does not have ('a'); "
+                "the parameters of an enclosing Mount or Host are in request.path_params"
+            ),
         ),
         (
             "/",
             wants_some,
-            f"Route('/'): {signed(wants_some)} wants 'a', which the path does not have (it has no parameters); "
-            "the parameters of an enclosing Mount or Host are in request.path_params",
+            (
+                f"Route('/'): {signed(wants_some)} wants 'a', which the path does not have (it has no parameters); "
+                "the parameters of an enclosing Mount or Host are in request.path_params"
+            ),
         ),
         (
             "/{a}/{b}/{c}",
             wants_some,
-            f"Route('/{{a}}/{{b}}/{{c}}'): {signed(wants_some)} takes 'a' but not 'b', 'c'; "
-            "take every parameter of the path, or none and use request.path_params",
+            (
+                f"Route('/{{a}}/{{b}}/{{c}}'): {signed(wants_some)} takes 'a' but not 'b', 'c'; "
+                "take every parameter of the path, or none and use request.path_params"
+            ),
         ),
         (
             "/",

@@ -84,7 +84,9 @@ def test_a_dead_end_leads_back_to_the_parameters_beside_it(serve: Serve) -> None
 
 def test_dead_ends_at_several_levels_lead_back(serve: Serve) -> None:
     client = serve(
-        Router([route("/a/b/c/d"), route("/a/b/{x}/e"), route("/a/{x}/c/f"), route("/{x}/b/c/g"), route("/{x}/{y}/{z}/h")])
+        Router(
+            [route("/a/b/c/d"), route("/a/b/{x}/e"), route("/a/{x}/c/f"), route("/{x}/b/c/g"), route("/{x}/{y}/{z}/h")]
+        )
     )
     assert answers(client, *(f"/a/b/c/{last}" for last in "defghi")) == [
         "/a/b/c/d",
@@ -97,7 +99,9 @@ def test_dead_ends_at_several_levels_lead_back(serve: Serve) -> None:
 
 
 def test_typed_parameters_side_by_side_are_tried_in_order(serve: Serve) -> None:
-    client = serve(Router([route("/{v:int}"), route("/{v:float}"), route("/{a}-{b}"), route("/{v}"), route("/{v:uuid}")]))
+    client = serve(
+        Router([route("/{v:int}"), route("/{v:float}"), route("/{a}-{b}"), route("/{v}"), route("/{v:uuid}")])
+    )
     assert answers(client, "/1", "/1.5", "/x-y", "/x", "/12345678123456781234567812345678") == [
         "/{v:int}",
         "/{v:float}",
@@ -108,7 +112,9 @@ def test_typed_parameters_side_by_side_are_tried_in_order(serve: Serve) -> None:
 
 
 def test_a_path_tail_keeps_its_place_in_the_order(serve: Serve) -> None:
-    client = serve(Router([route("/a/b"), route("/a/{rest:path}"), route("/a/c"), route("/{rest:path}.js"), route("/a/{x}/d")]))
+    client = serve(
+        Router([route("/a/b"), route("/a/{rest:path}"), route("/a/c"), route("/{rest:path}.js"), route("/a/{x}/d")])
+    )
     assert answers(client, "/a/b", "/a/c", "/a/x/d", "/x/y.js", "/a/y.js") == [
         "/a/b",
         "/a/{rest:path}",
@@ -373,7 +379,7 @@ def test_routes_may_be_set_anew(serve: Serve) -> None:
     router = Router([route("/a")])
     client = serve(router)
     assert answers(client, "/a") == ["/a"]
-    router.routes = [route("/b")]  # type: ignore[assignment]  # the setter takes any iterable
+    router.routes = [route("/b")]
     assert answers(client, "/a", "/b") == [404, "/b"]
 
 
@@ -566,9 +572,7 @@ def build(declared: Declared, label: str, labels: dict[int, str], keep: list[Any
     elif declared.kind == "websocket":
         made = WebSocketRoute(declared.path, websocket_endpoint)
     else:
-        inside = [
-            build(child, f"{label}.{number}", labels, keep) for number, child in enumerate(declared.children)
-        ]
+        inside = [build(child, f"{label}.{number}", labels, keep) for number, child in enumerate(declared.children)]
         made = Mount(declared.path, routes=inside) if declared.kind == "mount" else Host(declared.path, Router(inside))
     labels[id(made)] = label
     keep.append(made)

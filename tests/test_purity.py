@@ -7,24 +7,22 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-import dualroute
 
 HEAVY = ("asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug", "asgiref", "threading", "socket", "ssl")
 
 
 def loaded(script: str) -> set[str]:
     """Run a script in a fresh interpreter, and return those of HEAVY, and what is below them, that it has loaded."""
-    packages = {str(Path(str(module.__file__)).parents[1]) for module in (dualroute, _adapter())}
+    packages = {str(Path(str(import_module(name).__file__)).parents[1]) for name in ("dualroute", "dualroute_wsgi")}
     report = f"""
 import json, sys
 print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 """
     ran = subprocess.run(
-        # -I would hide PYTHONPATH; -S leaves out whatever the site customises, and -E the environment it reads.
         [sys.executable, "-c", textwrap.dedent(PREAMBLE) + textwrap.dedent(script) + report],
         capture_output=True,
         text=True,
@@ -36,12 +34,6 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
     return set(json.loads(ran.stdout.splitlines()[-1]))
 
 
-def _adapter() -> object:
-    import dualroute_wsgi
-
-    return dualroute_wsgi
-
-
 PREAMBLE = """
 import sys
 before = set(sys.modules)
@@ -49,8 +41,9 @@ before = set(sys.modules)
 def call_wsgi(app, **further):
     import io
     environ = {
-        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "a=1", "SERVER_NAME": "testserver",
-        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "a=1",
+        "SERVER_NAME": "testserver", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": False,
         "wsgi.run_once": False, **further,
     }
@@ -78,7 +71,7 @@ DEF = """
 from dualroute import DualRoute, JSONResponse, PlainTextResponse, Route, StreamingResponse
 
 def get(request):
-    assert request.headers.get("host") is None and request.query_params is not None and request.url.path == "/"
+    assert request.headers.get("host") is None and request.query_params is not None and request.url.path
     return JSONResponse({"method": request.method, "params": request.path_params})
 
 app = DualRoute([Route("/", get)])
@@ -98,27 +91,54 @@ def test_making_an_app_loads_neither_adapter() -> None:
 
 
 def test_serving_a_def_handler_over_wsgi_loads_no_asyncio_no_asgi_side_and_no_werkzeug() -> None:
-    found = loaded(DEF + "assert call_wsgi(app) == b'{\"method\":\"GET\",\"params\":{}}'\n")
+    found = loaded(DEF + 'assert call_wsgi(app) == b\'{"method":"GET","params":{}}\'\n')
     assert "dualroute_wsgi" in found
     assert found & {"asyncio", "dualroute_asgi", "werkzeug", "asgiref"} == set()
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "app = DualRoute([Route('/', lambda request: StreamingResponse(iter([b'a']), media_type='a/b'))])\n",
-        "def middleware(connection):\n    return (yield connection)\n"
-        "app = DualRoute([Route('/', get)], middleware=[middleware])\n",
-        "from dualroute import HTTPEndpoint\nclass app(HTTPEndpoint):\n    def get(self, request):\n"
-        "        return PlainTextResponse('')\n",
-        "from dualroute import WebSocketRoute\nasync def serve(websocket):\n    pass\n"
-        "app.routes.append(WebSocketRoute('/ws', serve))\n",
-        "async def get(request):\n    return PlainTextResponse('')\napp.add_route('/async', get)\n",
-        "from dualroute import HTTPException\ndef get(request):\n    raise HTTPException(200, 'x')\n"
-        "app = DualRoute([Route('/', get)])\n",
-    ],
-    ids=["stream", "middleware", "endpoint class", "websocket route", "unused async def", "HTTPException"],
-)
+NOT_ASYNC = {
+    "stream": """
+app = DualRoute([Route("/", lambda request: StreamingResponse(iter([b"a"]), media_type="a/b"))])
+""",
+    "middleware": """
+def middleware(connection):
+    return (yield connection)
+
+app = DualRoute([Route("/", get)], middleware=[middleware])
+""",
+    "endpoint class": """
+from dualroute import HTTPEndpoint
+
+class app(HTTPEndpoint):
+    def get(self, request):
+        return PlainTextResponse("")
+""",
+    "websocket route": """
+from dualroute import WebSocketRoute
+
+async def serve(websocket):
+    pass
+
+app.routes.append(WebSocketRoute("/ws", serve))
+""",
+    "unused async def": """
+async def get_async(request):
+    return PlainTextResponse("")
+
+app.add_route("/async", get_async)
+""",
+    "HTTPException": """
+from dualroute import HTTPException
+
+def refuse(request):
+    raise HTTPException(200, "x")
+
+app = DualRoute([Route("/", refuse)])
+""",
+}
+
+
+@pytest.mark.parametrize("script", NOT_ASYNC.values(), ids=NOT_ASYNC)
 def test_nor_does_anything_else_that_is_not_async(script: str) -> None:
     found = loaded(DEF + script + "call_wsgi(app)\n")
     assert found & {"asyncio", "dualroute_asgi", "werkzeug", "asgiref"} == set()
@@ -132,7 +152,7 @@ async def get_async(request):
     return PlainTextResponse("async")
 
 app = DualRoute([Route("/", get_async), Route("/def", get)])
-call_wsgi(app, PATH_INFO="/def") if False else None
+call_wsgi(app, PATH_INFO="/def")
 assert "asyncio" not in sys.modules
 assert call_wsgi(app) == b"async"
 assert "asyncio" in sys.modules
@@ -161,6 +181,6 @@ assert call_asgi(DualRoute([Route("/", get)])) == b"a"
 @pytest.mark.skipif(os.environ.get("DUALROUTE_TEST_INSTALLED") != "1", reason="the tests run from the checkout")
 @pytest.mark.parametrize("name", ["dualroute", "dualroute_asgi", "dualroute_wsgi"])
 def test_what_is_tested_is_what_is_installed(name: str) -> None:
-    path = Path(str(__import__(name).__file__))
+    path = Path(str(import_module(name).__file__))
     assert "site-packages" in path.parts
     assert (path.parent / "py.typed").is_file()

@@ -177,7 +177,7 @@ def test_no_more_calls_run_at_once_than_the_pool_has_threads(pool: ThreadPool) -
             running -= 1
         return number
 
-    async def main() -> list[int]:
+    async def main() -> Any:
         tasks = [asyncio.create_task(pool.run(call, (number,))) for number in range(5)]
         await gate.wait_for_arrival()
         await gate.wait_for_arrival()
@@ -191,7 +191,7 @@ def test_no_more_calls_run_at_once_than_the_pool_has_threads(pool: ThreadPool) -
 def test_a_thousand_calls_at_once_are_all_answered() -> None:
     pool = ThreadPool(8)
 
-    async def main() -> list[int]:
+    async def main() -> Any:
         return await asyncio.gather(*[pool.run(lambda number: number * 2, (number,)) for number in range(1000)])
 
     before = handler_threads()
@@ -358,8 +358,9 @@ def test_a_call_whose_event_loop_was_closed_meanwhile_leaves_its_thread_in_order
     gate.open()
     assert run(pool.run(abs, (-1,))) == 1
     # The task was pending when its loop went; end it here, so that it is not reported.
+    coroutine: Any = task.get_coro()
     with pytest.raises(RuntimeError, match="closed"):
-        task.get_coro().throw(RuntimeError("closed"))  # type: ignore[union-attr]  # it is a coroutine
+        coroutine.throw(RuntimeError("closed"))
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio has no public way
     pool.close()
 
@@ -368,7 +369,7 @@ def test_calls_from_two_event_loops_come_back_each_to_its_own(pool: ThreadPool) 
     results: list[int] = []
 
     def serve(start: int) -> None:
-        async def main() -> list[int]:
+        async def main() -> Any:
             return [await pool.run(abs, (number,)) for number in range(start, start + 50)]
 
         results.extend(run(main()))
@@ -381,7 +382,7 @@ def test_calls_from_two_event_loops_come_back_each_to_its_own(pool: ThreadPool) 
     assert sorted(results) == [*range(50), *range(100, 150)]
 
 
-@pytest.mark.parametrize("make", [lambda: object(), lambda: LookupError()], ids=["result", "exception"])
+@pytest.mark.parametrize("make", [object, LookupError], ids=["result", "exception"])
 def test_a_thread_keeps_nothing_of_the_call_before(make: Callable[[], Any]) -> None:
     pool = ThreadPool(1)
     ended = threading.Event()

@@ -41,6 +41,10 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(within_bounds())
 
 
+# asgiref has no annotations for it.
+_communicator: Any = ApplicationCommunicator
+
+
 class Session:
     """A peer's websocket, by way of a server that hands the events on.
 
@@ -72,7 +76,7 @@ class Session:
             "subprotocols": subprotocols or [],
             "extensions": {"websocket.http.response": {}} if denial else {},
         }
-        self._communicator = ApplicationCommunicator(app, scope)
+        self._communicator: Any = _communicator(app, scope)
 
     async def put(self, kind: str, **parts: Any) -> None:
         await self._communicator.send_input({"type": f"websocket.{kind}", **parts})
@@ -105,7 +109,7 @@ def serving(endpoint: Any, path: str = "/ws", **options: Any) -> DualRoute:
     return DualRoute([WebSocketRoute(path, endpoint)], **options)
 
 
-ACCEPTED = {"type": "websocket.accept", "subprotocol": None, "headers": []}
+ACCEPTED: Message = {"type": "websocket.accept", "subprotocol": None, "headers": []}
 
 
 def closing(code: int, reason: str = "") -> Message:
@@ -485,7 +489,9 @@ def test_iter_gives_messages_until_the_peer_leaves(kind: str) -> None:
     assert seen == {"text": ["1", "2", "left"], "bytes": [b"1", b"2", "left"], "json": [1, 2, "left"]}[kind]
 
 
-@pytest.mark.parametrize(("receive", "sent"), [("text", {"bytes": b"a"}), ("bytes", {"text": "a"}), ("json", {"text": "{"})])
+@pytest.mark.parametrize(
+    ("receive", "sent"), [("text", {"bytes": b"a"}), ("bytes", {"text": "a"}), ("json", {"text": "{"})]
+)
 def test_in_a_function_too_data_of_the_wrong_kind_closes_with_1003(
     receive: str, sent: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -711,9 +717,7 @@ def test_a_denial_response_is_sent_where_the_server_can_and_closes_where_it_can_
 
 
 @pytest.mark.parametrize("denial", [True, False])
-def test_an_http_exception_before_accept_denies_with_its_status(
-    denial: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_http_exception_before_accept_denies_with_its_status(denial: bool, caplog: pytest.LogCaptureFixture) -> None:
     async def deny(websocket: WebSocket) -> None:
         raise HTTPException(401, "who are you?", {"www-authenticate": "Basic"})
 
@@ -845,7 +849,9 @@ def test_a_handshake_with_a_malformed_target_is_refused() -> None:
     assert run(main())["status"] == 400
 
 
-@pytest.mark.parametrize("app", [Router([WebSocketRoute("/ws", recorder(None))]), WebSocketRoute("/ws", recorder(None))])
+@pytest.mark.parametrize(
+    "app", [Router([WebSocketRoute("/ws", recorder(None))]), WebSocketRoute("/ws", recorder(None))]
+)
 def test_routers_and_routes_by_themselves_serve_and_refuse(app: Any) -> None:
     async def main() -> None:
         session = Session(app)

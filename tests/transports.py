@@ -161,10 +161,8 @@ class WSGITransport(httpx.BaseTransport):
             environ["wsgi.input_terminated"] = True
         environ.update(self.environ)
         status, text_headers, chunks = call_wsgi(self.app, environ)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in text_headers]
-        return httpx.Response(int(status.split()[0]),
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-            stream=httpx.ByteStream(b"".join(chunks)),)
+        headers = [(item[0].encode("latin-1"), item[1].encode("latin-1")) for item in text_headers]
+        return httpx.Response(int(status.split()[0]), headers=headers, stream=httpx.ByteStream(b"".join(chunks)))
 
 
 def call_wsgi(

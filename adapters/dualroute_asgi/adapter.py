@@ -108,7 +108,7 @@ class ASGIAdapter:
                             give_up = channel.give_up
                         outcome = await self.threads.run(call.function, call.args, on_cancel=give_up)
                 except BaseException as error:
-                    call = exchange.throw(error)
+                    call = exchange.throw(_failure(error))
                 else:
                     call = exchange.send(outcome)
         except StopIteration as stop:
@@ -224,6 +224,16 @@ class _Pieces:
                     await self._threads.run(close)
             except Exception:
                 logger.exception("closing the body of a response failed")
+
+
+def _failure(error: BaseException) -> BaseException:
+    """Return what a call failed with: a CancelledError of its own making is an error like any other."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+        failure = RuntimeError("a handler raised CancelledError, but its request was not cancelled")
+        failure.__cause__ = error
+        return failure
+    return error
 
 
 def _start(status_code: int, headers: list[tuple[str, str]]) -> dict[str, Any]:

@@ -96,11 +96,8 @@ class ThreadPool:
         self._crew.take((context, function, args, loop, outcome), self.size)
         try:
             return await outcome
-        except asyncio.CancelledError:
-            if outcome.done() and not outcome.cancelled():
-                outcome.exception()  # looked at, so that asyncio does not report that nobody did
-            raise
         finally:
+            del outcome  # its exception would hold this frame, and this frame it
             _bind_all(context)
 
     def close(self) -> None:

@@ -101,6 +101,7 @@ class WSGIAdapter:
                 except BaseException as error:
                     outcome, resume = error, exchange.throw
         finally:
+            outcome = None  # an exception would hold this frame, and this frame it
             context.run(exchange.close)
 
     def _stream(

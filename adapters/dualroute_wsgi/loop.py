@@ -144,10 +144,15 @@ class WorkerLoop:
             raise
         finally:
             channel.hand_over = None
-        if visit.failure is not None:
-            raise visit.failure
-        assert visit.task is not None, "a visit that did not fail has a task"
-        return visit.task.result()
+        try:
+            if visit.failure is not None:
+                raise visit.failure
+            assert visit.task is not None, "a visit that did not fail has a task"
+            if visit.task.cancelled():
+                raise RuntimeError("a handler raised CancelledError, but its request was not cancelled")
+            return visit.task.result()
+        finally:
+            del visit  # an exception in it would hold this frame, and this frame the visit
 
     def close(self) -> None:
         """Cancel what still runs, and stop; GRACE seconds at most."""

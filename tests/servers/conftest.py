@@ -30,6 +30,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", chosen, indirect=True, ids=str, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put all tests of one server together, so that it is started once and runs alone."""
+    order = {server: index for index, server in enumerate(SERVERS)}
+    places = [index for index, item in enumerate(items) if _server_of(item) is not None]
+    moved = sorted((items[index] for index in places), key=lambda item: order[_server_of(item)])
+    for index, item in zip(places, moved, strict=True):
+        items[index] = item
+
+
+def _server_of(item: pytest.Item) -> Any:
+    # Tests of other folders pass here too.
+    chosen = getattr(getattr(item, "callspec", None), "params", {}).get("server")
+    return chosen if isinstance(chosen, Server) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -31,13 +31,13 @@ START = 60.0
 STOP = 30.0
 """How many seconds a server has to end after SIGTERM."""
 
-BOUND = 30.0
+BOUND = 20.0
 """How many seconds anything else may take."""
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Server:
     """A server and its options.
 
@@ -48,6 +48,8 @@ class Server:
         modules: what has to be installed for it.
         root_path: the options that mount the app at ``/root``, or None where there are none.
         root_environ: the environment variables that do so.
+        root_in_target: whether the path that a client asks for then begins with ``/root``; otherwise the server takes
+            it that a proxy in front has cut that off.
         concurrent: whether one process answers several requests at once.
         graceful: whether SIGTERM lets a request that is being answered finish.
         cut_upload: what comes of a request body that stops short: "told", the handler gets ClientDisconnect;
@@ -56,10 +58,12 @@ class Server:
         cut_download: whether a chunked response that fails half-way looks different to the client from one that ends.
         cookies: what the server makes of two Cookie headers, ``a=1`` and ``b=2``.
         underscores: whether it hands over a header with an underscore as if it had a hyphen.
-        latin_headers: whether it hands over bytes beyond ASCII in a header value.
+        latin_headers: whether bytes beyond ASCII in a header value pass it as they are, both ways.
         empty_path: whether it hands over an absolute-form target without a path (``http://host``).
         leading_slashes: whether it hands over more than one slash at the start of a path.
         name_without_host: its own name, which stands in for a missing Host header.
+        close_codes: whether it tells the code that a client closed a websocket with.
+        accept_headers: whether it sends the further headers with which a websocket was accepted.
         denial: whether it can answer a websocket handshake with a status other than 403.
     """
 
@@ -69,6 +73,7 @@ class Server:
     modules: tuple[str, ...]
     root_path: tuple[str, ...] | None = None
     root_environ: Mapping[str, str] = field(default_factory=dict)
+    root_in_target: bool = True
     concurrent: bool = True
     graceful: bool = True
     cut_upload: str = "told"
@@ -80,6 +85,8 @@ class Server:
     empty_path: bool = True
     leading_slashes: bool = True
     name_without_host: str = "127.0.0.1"
+    close_codes: bool = True
+    accept_headers: bool = True
     denial: bool = True
 
     def __str__(self) -> str:
@@ -102,7 +109,13 @@ def _gunicorn(name: str, protocol: str, *options: str, **facts: Any) -> Server:
 def _uvicorn(name: str, *options: str, modules: tuple[str, ...], **facts: Any) -> Server:
     command = ("uvicorn", "--host", "127.0.0.1", "--port", "{port}", *options)
     return Server(
-        name, "asgi", command, ("uvicorn", "websockets", *modules), root_path=("--root-path", "/root"), **facts
+        name,
+        "asgi",
+        command,
+        ("uvicorn", "websockets", *modules),
+        root_path=("--root-path", "/root"),
+        root_in_target=False,
+        **facts,
     )
 
 
@@ -123,7 +136,7 @@ _GUNICORN_WSGI: dict[str, Any] = {"root_path": (), "root_environ": {"SCRIPT_NAME
 SERVERS = (
     _gunicorn("gunicorn-sync", "wsgi", concurrent=False, **_GUNICORN_WSGI),
     _gunicorn("gunicorn-gthread", "wsgi", "--threads", "4", **_GUNICORN_WSGI),
-    _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/root")),
+    _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/root"), denial=False),
     _gunicorn("gunicorn-preload", "wsgi", "--threads", "4", "--preload", **_GUNICORN_WSGI),
     _uvicorn("uvicorn", modules=(), empty_path=False),
     _uvicorn("uvicorn-h11", "--http", "h11", "--loop", "asyncio", modules=("h11",)),
@@ -134,9 +147,10 @@ SERVERS = (
         ("hypercorn", "--bind", "127.0.0.1:{port}"),
         ("hypercorn",),
         root_path=("--root-path", "/root"),
+        close_codes=False,
     ),
-    _granian("asgi"),
-    _granian("wsgi", cut_chunks="hidden", cut_download=False, underscores=True, latin_headers=False),
+    _granian("asgi", accept_headers=False),
+    _granian("wsgi", cut_chunks="hidden", cut_download=False, underscores=True, latin_headers=False, cookies="a=1;b=2"),
     Server(
         "waitress",
         "wsgi",

@@ -83,14 +83,15 @@ def test_a_query_is_parsed_with_its_repetitions(client: httpx.Client) -> None:
     assert answer.json() == [["a", "1"], ["b", "ü x"], ["a", "2"], ["empty", ""], ["c", "&"]]
 
 
-def test_headers_arrive_and_leave(client: httpx.Client) -> None:
+def test_headers_arrive_and_leave(server: Running, client: httpx.Client) -> None:
     seen = client.get("/headers", headers={"X-Mixed-Case": "Yes", "x-list": "a, b", "x-empty": ""}).json()
     assert (seen["x-mixed-case"], seen["x-list"], seen["x-empty"]) == ("Yes", "a, b", "")
     answer = client.get("/page")
     assert answer.text == "<p>Grüße</p>"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["x-mixed-case"] == "yes"
-    assert dict(answer.headers.raw)[b"x-latin"] == b"caf\xe9"
+    latin = next(value for name, value in answer.headers.raw if name.lower() == b"x-latin")
+    assert latin == (b"caf\xe9" if server.server.latin_headers else "café".encode())
 
 
 def test_latin_1_in_a_header_value_is_kept(server: Running) -> None:
@@ -115,8 +116,8 @@ def test_a_header_with_an_underscore_does_not_pass_for_one_with_a_hyphen(server:
 
 
 def test_cookies_go_both_ways(client: httpx.Client) -> None:
-    first = client.get("/cookies", headers={"cookie": "third=3; odd"})
-    assert first.json() == {"third": "3"}
+    first = client.get("/cookies", headers={"cookie": 'third=3; odd; quoted="4"'})
+    assert (first.json()["third"], first.json()["quoted"]) == ("3", "4")
     assert len(first.headers.get_list("set-cookie")) == 3
     client.cookies.update(first.cookies)
     again = client.get("/cookies")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, for what httpx refuses to send or hides."""
+"""Connections to a server: HTTP/1.1 by hand, for what httpx refuses to send or hides, and websockets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
 
 from tests.servers.launching import BOUND, Running
 
-__all__ = ["Answer", "Wire", "connected", "exchange"]
+__all__ = ["Answer", "Wire", "connected", "exchange", "opened"]
 
 
 @dataclass
@@ -134,3 +137,14 @@ def exchange(server: Running, request: bytes, *, head: bool = False) -> Answer:
     with connected(server) as wire:
         wire.send(request)
         return wire.read(head=head)
+
+
+@contextmanager
+def opened(server: Running, path: str, **options: Any) -> Iterator[ClientConnection]:
+    """A websocket to `server`; the options are those of `websockets.sync.client.connect`."""
+    # The socket is made here so that no proxy comes between.
+    with (
+        socket.create_connection((server.host, server.port), timeout=BOUND) as connection,
+        connect(f"ws://{server.address}{path}", sock=connection, open_timeout=BOUND, **options) as client,
+    ):
+        yield client

@@ -1,0 +1,149 @@
+"""Two servers in miniature: a request as it stands on the wire, handed to an app by either protocol.
+
+They do with it what real servers do, and no more: percent-decode the path (uvicorn: to text, with U+FFFD for what is
+no UTF-8; PEP 3333: to bytes shown as Latin-1), join repeated headers where an environ has room for one, leave out names
+with an underscore (gunicorn, waitress), take the chunks off a chunked body.  Cookies are joined by a semicolon, as
+RFC 9113 section 8.2.3 wants it; gunicorn and waitress join those of HTTP/1.1 by a comma, where no client may repeat
+them (RFC 6265 section 5.4) and no application can tell any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+from tests.transports import call_wsgi
+
+TIMEOUT = 20
+"""How many seconds an exchange may take before it counts as hanging."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request on the wire.
+
+    `cut` tells that the client goes after `body`, before the end that it announced.
+    """
+
+    target: bytes
+    method: str = "GET"
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"host", b"testserver"),)
+    body: bytes = b""
+    cut: bool = False
+    root_path: str = ""
+
+    @property
+    def chunked(self) -> bool:
+        return any(name.lower() == b"transfer-encoding" for name, _ in self.headers)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: the status, the headers in a fixed order, the body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> list[str]:
+        return [value for known, value in self.headers if known == name]
+
+
+class _CutInput(io.RawIOBase):
+    """A ``wsgi.input`` whose client is gone after `body`: a chunk breaks off, or the length is not reached."""
+
+    def __init__(self, body: bytes, breaks: bool) -> None:
+        super().__init__()
+        self._body = io.BytesIO(body)
+        self._breaks = breaks
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._body.read(size)
+        if not data and self._breaks:
+            raise OSError("the client is gone")
+        return data
+
+
+def by_wsgi(app: Any, sent: Sent) -> Answer:
+    """Have `app` answer by WSGI, under `wsgiref.validate` where that takes the request at all."""
+    path, _, query = sent.target.partition(b"?")
+    decoded = unquote_to_bytes(path).decode("latin-1")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": sent.method,
+        "SCRIPT_NAME": sent.root_path.encode().decode("latin-1"),
+        "PATH_INFO": decoded,
+        "QUERY_STRING": query.decode("latin-1"),
+        "SERVER_NAME": "servername",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "50000",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": _CutInput(sent.body, sent.chunked) if sent.cut else io.BytesIO(sent.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if sent.chunked:
+        environ["wsgi.input_terminated"] = True
+    for raw_name, raw_value in sent.headers:
+        if b"_" in raw_name:
+            continue
+        key = raw_name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        value = raw_value.decode("latin-1")
+        separator = "; " if key == "HTTP_COOKIE" else ","
+        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+    validate = decoded.startswith("/") and sent.method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+    status, headers, chunks = call_wsgi(app, environ, validate=validate)
+    return Answer(int(status[:3]), tuple(sorted((name.lower(), value) for name, value in headers)), b"".join(chunks))
+
+
+def by_asgi(app: Any, sent: Sent) -> Answer:
+    """Have `app` answer by ASGI."""
+    return asyncio.run(asyncio.wait_for(_by_asgi(app, sent), TIMEOUT))
+
+
+async def _by_asgi(app: Any, sent: Sent) -> Answer:
+    path, _, query = sent.target.partition(b"?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": sent.method,
+        "scheme": "http",
+        "path": sent.root_path + unquote(path.decode("ascii")),
+        "raw_path": sent.root_path.encode() + path,
+        "query_string": query,
+        "root_path": sent.root_path,
+        "headers": [(name.lower(), value) for name, value in sent.headers],
+        "client": ("127.0.0.1", 50000),
+        "server": ("servername", 8000),
+        "state": {},
+    }
+    events: list[dict[str, Any]] = [{"type": "http.request", "body": sent.body, "more_body": sent.cut}]
+    if sent.cut:
+        events.append({"type": "http.disconnect"})
+    messages: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if not events:
+            await asyncio.Event().wait()
+        return events.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        messages.append(message)
+
+    await app(scope, receive, send)
+    start, *rest = messages
+    assert start["type"] == "http.response.start"
+    assert [bool(message.get("more_body")) for message in rest] == [True] * (len(rest) - 1) + [False]
+    headers = sorted((name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"])
+    return Answer(start["status"], tuple(headers), b"".join(message.get("body", b"") for message in rest))
