@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.datastructures import State, URLPath
-from dualroute.middleware import Middleware
-from dualroute.routing import BaseRoute, RouteDeclarations, RouteList, Router, checked_middleware
+from dualroute.middleware import Middleware, checked_middleware
+from dualroute.routes import BaseRoute, RouteList
+from dualroute.routing import RouteDeclarations, Router
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:

@@ -110,6 +110,11 @@ def describe(function: Any) -> str:
     return f"{function.__module__}.{name}"
 
 
+def endpoint_name(endpoint: Any) -> str:
+    """Return the name that a route takes from its endpoint."""
+    return describe(endpoint).rpartition(".")[2]
+
+
 def _binding(
     function: Callable[..., Any], params: Collection[str], where: str, *, skip: int
 ) -> tuple[tuple[str, ...], bool]:

@@ -108,7 +108,10 @@ class Template:
         if not host and not source.startswith("/") and not (prefix and source == ""):
             raise ValueError(f"a path must start with a slash: {source!r}")
         self.source: str = source.rstrip("/") if prefix else source
-        self.parts: tuple[str | Parameter, ...] = tuple(_parse(self.source))
+        parts = _parse(self.source)
+        if host:  # names of hosts are the same in either case (RFC 3986 section 3.2.2)
+            parts = [part.lower() if isinstance(part, str) else part for part in parts]
+        self.parts: tuple[str | Parameter, ...] = tuple(parts)
         self.convertors: dict[str, Convertor[Any]] = {
             part.name: part.convertor for part in self.parts if isinstance(part, Parameter)
         }

@@ -13,7 +13,6 @@ Every route is an app too: handed to a server by itself, it answers 404 to what 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,10 +20,11 @@ from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
 from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_handler
 from dualroute.exceptions import NoMatchFound
-from dualroute.handlers import Handler, describe, is_async_callable
+from dualroute.handlers import Handler, endpoint_name
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
-from dualroute.middleware import Middleware
-from dualroute.paths import Tail, Template, nearest, quote_path
+from dualroute.middleware import Middleware, checked_middleware
+from dualroute.paths import Tail, Template, quote_path
+from dualroute.routes import BaseRoute, RouteList, first_path, reverse
 from dualroute.serving import Servable
 from dualroute.targets import require_host
 
@@ -34,39 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["BaseRoute", "Host", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
 
 _E = TypeVar("_E")
-
-
-class BaseRoute(Servable):
-    """What the four kinds of route have in common."""
-
-    name: str | None
-    middleware: tuple[Middleware, ...]
-    template: Template
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield this route as the index wants it, anew for each table."""
-        raise NotImplementedError
-
-    def names(self) -> Iterator[str]:
-        """Yield every name that `url_path_for` takes here."""
-        raise NotImplementedError
-
-    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
-        """Return the path for `name`, or None where this route does not have it, or takes other parameters.
-
-        Raises ValueError for a value that a convertor refuses.
-        """
-        raise NotImplementedError
-
-    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
-        """Return the path of the route called `name`, percent-encoded.
-
-        Raises NoMatchFound where no route here has that name and takes those parameters.
-        """
-        return reverse([self], name, path_params)
-
-    def _make_dispatcher(self) -> Dispatcher:
-        return Router(routes=[self], redirect_slashes=False).dispatcher
 
 
 class _EndpointRoute(BaseRoute):
@@ -93,6 +60,10 @@ class _EndpointRoute(BaseRoute):
     def names(self) -> Iterator[str]:
         if self.name:
             yield self.name
+
+    def signatures(self, name: str) -> Iterator[set[str]]:
+        if name == self.name:
+            yield set(self.template.convertors)
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
         if name != self.name or params.keys() != self.template.convertors.keys():
@@ -230,6 +201,20 @@ class _Container(BaseRoute):
             yield self.name
             yield from (f"{self.name}:{name}" for name in inside)
 
+    def signatures(self, name: str) -> Iterator[set[str]]:
+        own = set(self.template.convertors)
+        if name == self.name:
+            yield own | {"path"}
+        inner = self._inner_name(name)
+        if inner is not None:
+            yield from (own | params for route in self.routes for params in route.signatures(inner))
+
+    def _inner_name(self, name: str) -> str | None:
+        """Return `name` as the routes inside know it, or None where it is none of theirs."""
+        if self.name is None:
+            return name
+        return name[len(self.name) + 1 :] if name.startswith(f"{self.name}:") else None
+
     def _reverse_inside(self, name: str, params: Mapping[str, Any]) -> tuple[dict[str, Any], URLPath] | None:
         """Look `name` up inside; return the container's own parameters with the path that goes behind them."""
         own = {key: value for key, value in params.items() if key in self.template.convertors}
@@ -238,13 +223,10 @@ class _Container(BaseRoute):
         rest = {key: value for key, value in params.items() if key not in own}
         if name == self.name and rest.keys() == {"path"}:
             return own, URLPath("/" + quote_path(str(rest["path"]).lstrip("/")))
-        if self.router is None:
+        inner = self._inner_name(name)
+        if self.router is None or inner is None:
             return None
-        if self.name is not None:
-            if not name.startswith(f"{self.name}:"):
-                return None
-            name = name[len(self.name) + 1 :]
-        inside = self.router.reverse(name, rest)
+        inside = self.router.reverse(inner, rest)
         return None if inside is None else (own, inside)
 
 
@@ -315,7 +297,7 @@ class Host(_Container):
         self.host = host
         # The port goes, but not the colon of a convertor, which stands inside braces.
         name_only = host[: host.rindex(":")] if host.rpartition(":")[2].isdecimal() else host
-        self.template: Template = Template(_lower_literals(name_only), host=True)
+        self.template: Template = Template(name_only, host=True)
         self._written = Template(host, host=True)
         if any(isinstance(segment, Tail) for segment in self.template.segments):
             raise ValueError(f"{self!r}: a host can't hold a path parameter")
@@ -337,90 +319,6 @@ class Host(_Container):
 
 
 _NO_PATH = Template("", prefix=True)
-
-
-def _lower_literals(host: str) -> str:
-    """Lower the case of a host template, its parameters left alone."""
-    pieces = host.split("{")
-    lowered = [pieces[0].lower()]
-    for piece in pieces[1:]:
-        inside, brace, after = piece.partition("}")
-        lowered.append(inside + brace + after.lower())
-    return "{".join(lowered)
-
-
-class RouteList(list[Any]):
-    """A router's routes: a list that counts its changes, so that the index knows when to follow."""
-
-    __slots__ = ("revision",)
-
-    revision: int
-    """Raised by every change but an append."""
-
-    def __init__(self, routes: Iterable[Any] = ()) -> None:
-        self.revision = 0
-        super().__init__()
-        self.extend(routes)
-
-    def append(self, route: Any) -> None:
-        super().append(_checked_route(route))
-
-    def extend(self, routes: Iterable[Any]) -> None:
-        super().extend([_checked_route(route) for route in routes])
-
-    def __iadd__(self, routes: Iterable[Any]) -> RouteList:  # type: ignore[misc]  # as list's own
-        self.extend(routes)
-        return self
-
-    def insert(self, index: Any, route: Any) -> None:
-        super().insert(index, _checked_route(route))
-        self.revision += 1
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(index, slice):
-            value = [_checked_route(route) for route in value]
-        else:
-            _checked_route(value)
-        super().__setitem__(index, value)
-        self.revision += 1
-
-    def __delitem__(self, index: Any) -> None:
-        super().__delitem__(index)
-        self.revision += 1
-
-    def __imul__(self, count: Any) -> RouteList:  # type: ignore[misc]  # as list's own
-        super().__imul__(count)
-        self.revision += 1
-        return self
-
-    def pop(self, index: Any = -1) -> Any:
-        route = super().pop(index)
-        self.revision += 1
-        return route
-
-    def remove(self, route: Any) -> None:
-        super().remove(route)
-        self.revision += 1
-
-    def clear(self) -> None:
-        super().clear()
-        self.revision += 1
-
-    def reverse(self) -> None:
-        super().reverse()
-        self.revision += 1
-
-    def sort(self, **options: Any) -> None:
-        super().sort(**options)
-        self.revision += 1
-
-
-def _checked_route(route: Any) -> Any:
-    if not isinstance(route, BaseRoute):
-        raise TypeError(
-            f"routes are Route, WebSocketRoute, Mount and Host objects, not {type(route).__name__}: {route!r}"
-        )
-    return route
 
 
 class RouteDeclarations:
@@ -530,7 +428,7 @@ class Router(RouteDeclarations, Servable):
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
         """Return the path for `name`, or None: see `BaseRoute.reverse`."""
-        return _first(self._routes, name, params)
+        return first_path(self._routes, name, params)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Return the path of the route called `name`, percent-encoded.
@@ -555,76 +453,3 @@ def router_of(app: Any) -> Router | None:
         return app
     router = getattr(app, "router", None)
     return router if isinstance(router, Router) else None
-
-
-def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath:
-    """Return the path of the first of `routes` that has `name` and takes `params`.  Raises NoMatchFound."""
-    try:
-        path = _first(routes, name, params)
-    except ValueError as error:
-        raise NoMatchFound(name, params, f": {error}") from error
-    if path is not None:
-        # A path that starts with two slashes would name a host where it stands alone (RFC 3986 section 4.2).
-        return URLPath(f"/.{path}", path.protocol, path.host) if path.startswith("//") else path
-    names = [known for route in routes for known in route.names()]
-    if name in names:
-        raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")
-    raise NoMatchFound(name, params, nearest(name, names))
-
-
-def _first(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath | None:
-    """Return the first path for `name`, or None; where every route of that name refused a value, raise why."""
-    refused: ValueError | None = None
-    for route in routes:
-        try:
-            path = route.reverse(name, params)
-        except ValueError as error:
-            refused = refused or error
-            continue
-        if path is not None:
-            return path
-    if refused is not None:
-        raise refused
-    return None
-
-
-def _taken(routes: Sequence[BaseRoute], name: str) -> str:
-    """Describe the parameters that the routes called `name` take, mounts around them included."""
-    found = [sorted(params) for params in _signatures(routes, name)]
-    return ": " + " or ".join(", ".join(params) or "none" for params in found) if found else ""
-
-
-def _signatures(routes: Sequence[BaseRoute], name: str) -> Iterator[set[str]]:
-    for route in routes:
-        if isinstance(route, _EndpointRoute):
-            if route.name == name:
-                yield set(route.template.convertors)
-        elif isinstance(route, Mount | Host):
-            own = set(route.template.convertors)
-            if route.name == name:
-                yield own | {"path"}
-            inner = name
-            if route.name is not None:
-                if not name.startswith(f"{route.name}:"):
-                    continue
-                inner = name[len(route.name) + 1 :]
-            for params in _signatures(route.routes, inner):
-                yield own | params
-
-
-def endpoint_name(endpoint: Any) -> str:
-    """Return the name that a route takes from its endpoint."""
-    return describe(endpoint).rpartition(".")[2]
-
-
-def checked_middleware(middleware: Iterable[Middleware], where: str) -> tuple[Middleware, ...]:
-    """Return middleware as a tuple.  Raises TypeError for what can be none."""
-    checked = tuple(middleware)
-    for item in checked:
-        if isinstance(item, type) or not callable(item) or is_async_callable(item) or inspect.isasyncgenfunction(item):
-            shown = describe(item) if callable(item) else repr(item)
-            raise TypeError(
-                f"{where}: a middleware is a generator function (`response = yield connection`), in plain `def`;"
-                f" {shown} is not"
-            )
-    return checked

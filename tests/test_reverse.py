@@ -102,7 +102,7 @@ NAMES: list[tuple[str, dict[str, Any], str, str]] = [
     ("sub:users:list", {"subdomain": "shop"}, "/users/", "shop.example.org"),
     ("sub:users:one", {"subdomain": "shop", "name": "me"}, "/users/me", "shop.example.org"),
     ("sub", {"subdomain": "shop", "path": "/x"}, "/x", "shop.example.org"),
-    ("api:v1", {}, "/v1", "API.example.org:3600"),
+    ("api:v1", {}, "/v1", "api.example.org:3600"),
     ("hidden", {}, "/hidden", "anonymous.example.org"),
     ("live", {"room": "1"}, "/live/1", ""),
 ]

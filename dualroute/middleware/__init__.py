@@ -15,10 +15,12 @@ block.  It covers requests; a websocket handshake passes only through middleware
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from dualroute.exchange import Call
+from dualroute.handlers import describe, is_async_callable
 
 __all__ = ["Call", "Middleware", "covers"]
 
@@ -50,3 +52,16 @@ def covers(*kinds: str) -> Callable[[_M], _M]:
 def covering(middleware: Any, kind: str) -> bool:
     """Tell whether `middleware` is for connections of `kind`."""
     return kind in getattr(middleware, "__covers__", ("http",))
+
+
+def checked_middleware(middleware: Iterable[Middleware], where: str) -> tuple[Middleware, ...]:
+    """Return middleware as a tuple.  Raises TypeError for what can be none."""
+    checked = tuple(middleware)
+    for item in checked:
+        if isinstance(item, type) or not callable(item) or is_async_callable(item) or inspect.isasyncgenfunction(item):
+            shown = describe(item) if callable(item) else repr(item)
+            raise TypeError(
+                f"{where}: a middleware is a generator function (`response = yield connection`), in plain `def`;"
+                f" {shown} is not"
+            )
+    return checked

@@ -55,7 +55,8 @@ def pytest_runtest_makereport(
     if report.when == "setup":
         item.stash[_printed] = [len(server.output) for server in running]
     if report.failed:
-        for server, printed in zip(running, item.stash.get(_printed, [0] * len(running)), strict=True):
+        starts = item.stash[_printed] if _printed in item.stash else [0] * len(running)
+        for server, printed in zip(running, starts, strict=True):
             report.sections.append((f"output of {server.server} during this test", server.output[printed:][-20_000:]))
     return report
 

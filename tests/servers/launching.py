@@ -59,7 +59,8 @@ class Server:
         cookies: what the server makes of two Cookie headers, ``a=1`` and ``b=2``.
         underscores: whether it hands over a header with an underscore as if it had a hyphen.
         latin_headers: whether bytes beyond ASCII in a header value pass it as they are, both ways.
-        empty_path: whether it hands over an absolute-form target without a path (``http://host``).
+        empty_path: whether it hands over an absolute-form target without a path (``http://host``) as such, or as
+            one of ``/``; an empty path alone is 400, since some servers make one of a target that is no path.
         leading_slashes: whether it hands over more than one slash at the start of a path.
         name_without_host: its own name, which stands in for a missing Host header.
         close_codes: whether it tells the code that a client closed a websocket with.
@@ -131,7 +132,12 @@ def _granian(interface: str, **facts: Any) -> Server:
     )
 
 
-_GUNICORN_WSGI: dict[str, Any] = {"root_path": (), "root_environ": {"SCRIPT_NAME": "/root"}, "cookies": "a=1,b=2"}
+_GUNICORN_WSGI: dict[str, Any] = {
+    "root_path": (),
+    "root_environ": {"SCRIPT_NAME": "/root"},
+    "cookies": "a=1,b=2",
+    "empty_path": False,
+}
 
 SERVERS = (
     _gunicorn("gunicorn-sync", "wsgi", concurrent=False, **_GUNICORN_WSGI),
@@ -161,6 +167,7 @@ SERVERS = (
         cut_upload="refused",
         cut_chunks="refused",
         cookies="a=1, b=2",
+        empty_path=False,
         leading_slashes=False,
         name_without_host="waitress.invalid",
     ),
@@ -229,6 +236,7 @@ class Running:
             self.port = free_port()
             if self._start((*options, target)):
                 return
+            self.kill()
             # Somebody else may have taken the port meanwhile; then another one will do.
             if "in use" not in self.output or attempt == 4:
                 break
@@ -258,7 +266,6 @@ class Running:
             if self._answers():
                 return True
             time.sleep(0.02)
-        self.kill()
         return False
 
     def _answers(self) -> bool:
@@ -308,15 +315,20 @@ class Running:
 
     def stop(self) -> int:
         """End the server by SIGTERM, see that nothing of it is left, and return its exit status."""
+        printed = len(self.output)
         if self.process.poll() is None:
             self.process.terminate()
-        return self.wait()
+        status = self.wait()
+        assert "Traceback" not in self.output[printed:], f"{self.server} while it ended:\n{self.output[printed:]}"
+        return status
 
     def wait(self) -> int:
         """See that the server ends and leaves no process behind, and return its exit status."""
         try:
             status = self.process.wait(STOP)
             eventually(lambda: not self._group_lives(), f"{self.server} ends with all its children", STOP)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.server} did not end in {STOP:g} s:\n{self.output[-5000:]}") from None
         finally:
             self.kill()
         return status

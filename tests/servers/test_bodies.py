@@ -87,9 +87,8 @@ def test_a_body_that_is_announced_waits_for_the_word(server: Running, colour: st
 
 
 @COLOURS
+@pytest.mark.servers(cut_upload="told")  # the others call the app when the whole body is there
 def test_pieces_of_a_body_come_as_they_are_sent(server: Running, token: str, colour: str) -> None:
-    if server.server.cut_upload == "refused":
-        pytest.skip(f"{server.server} calls the app when the whole body is there")
     with connected(server) as wire:
         wire.send(
             f"POST /upload/{colour}?token={token} HTTP/1.1\r\nHost: h\r\nContent-Length: 2097153\r\n"
