@@ -5,7 +5,8 @@ of a `Target`, from which routing goes on without knowing where they came from. 
 with its Host is found here and answered 400, so that what servers let pass differently ends alike:
 
 * a path that is not UTF-8 when percent-decoded, which WSGI hands over byte by byte and ASGI with U+FFFD in it;
-* a path without a leading slash; the absolute form (RFC 9112 section 3.2.2) is first cut down to its path;
+* a path without a leading slash.  The absolute form (RFC 9112 section 3.2.2) is first cut down to its path; one that
+  has none is refused, because WSGI servers hand that over as they do a target that is no path, as an empty one;
 * a Host that is not ``host[:port]``, or more than one.  Without a Host header (HTTP/1.0), or with an empty one, the
   server's own name and port stand in.
 """
@@ -56,6 +57,8 @@ def target_from_scope(scope: Scope) -> Target:
         _require_utf8(path, scope.get("raw_path"))
     root_path: str = scope.get("root_path") or ""
     if root_path:
+        if not path.startswith("/"):
+            path = _clean(path, root_path)  # the absolute form with the root path in it (gunicorn, hypercorn)
         # The specification wants the path to hold the root path; some servers and hosts leave it out.  One that ends
         # in a slash may have been put before the path as it is, or without that slash.
         for prefix in (root_path, root_path.rstrip("/")):
@@ -130,10 +133,8 @@ def _clean(path: str, root_path: str) -> str:
     if path.startswith("/") or (not path and root_path):
         return path
     absolute = _ABSOLUTE.match(path)
-    if absolute is not None:
-        rest = path[absolute.end() :]
-        if not rest or rest.startswith("/"):
-            return rest or "/"
+    if absolute is not None and path.startswith("/", absolute.end()):
+        return path[absolute.end() :]
     raise HTTPException(400, "Bad Request: the request target is neither a path nor an absolute URL")
 
 

@@ -145,7 +145,7 @@ BAD: list[Case] = [
     Case("4: an absolute target", get("http://testserver/def/hello"), 200, b"hello"),
     Case("4: an absolute target in capitals", get("HTTPS://TESTSERVER/def/hello"), 200, b"hello"),
     Case("4: an absolute target with a query", get("http://testserver/def/query?a=1"), 200, jsoned({"a": "1"})),
-    Case("4: an absolute target that breaks off", get("http://testserver@x:y"), 404),
+    Case("4: an absolute target that breaks off", get("http://testserver@x:y"), 400),
     Case("4: another scheme", get("ftp://testserver/def/hello"), 400),
     Case("5: a target that is an @host", get("@evil.example"), 400),
     Case("5: an empty target", get(b""), 400),

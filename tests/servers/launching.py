@@ -59,8 +59,7 @@ class Server:
         cookies: what the server makes of two Cookie headers, ``a=1`` and ``b=2``.
         underscores: whether it hands over a header with an underscore as if it had a hyphen.
         latin_headers: whether bytes beyond ASCII in a header value pass it as they are, both ways.
-        empty_path: whether it hands over an absolute-form target without a path (``http://host``) as such, or as
-            one of ``/``; an empty path alone is 400, since some servers make one of a target that is no path.
+        root_for_no_path: whether it hands over ``/`` for an absolute-form target without a path (``http://host``).
         leading_slashes: whether it hands over more than one slash at the start of a path.
         name_without_host: its own name, which stands in for a missing Host header.
         close_codes: whether it tells the code that a client closed a websocket with.
@@ -83,7 +82,7 @@ class Server:
     cookies: str = "a=1; b=2"
     underscores: bool = False
     latin_headers: bool = True
-    empty_path: bool = True
+    root_for_no_path: bool = False
     leading_slashes: bool = True
     name_without_host: str = "127.0.0.1"
     close_codes: bool = True
@@ -136,7 +135,6 @@ _GUNICORN_WSGI: dict[str, Any] = {
     "root_path": (),
     "root_environ": {"SCRIPT_NAME": "/root"},
     "cookies": "a=1,b=2",
-    "empty_path": False,
 }
 
 SERVERS = (
@@ -144,9 +142,9 @@ SERVERS = (
     _gunicorn("gunicorn-gthread", "wsgi", "--threads", "4", **_GUNICORN_WSGI),
     _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/root"), denial=False),
     _gunicorn("gunicorn-preload", "wsgi", "--threads", "4", "--preload", **_GUNICORN_WSGI),
-    _uvicorn("uvicorn", modules=(), empty_path=False),
+    _uvicorn("uvicorn", modules=()),
     _uvicorn("uvicorn-h11", "--http", "h11", "--loop", "asyncio", modules=("h11",)),
-    _uvicorn("uvicorn-httptools", "--http", "httptools", modules=("httptools",), empty_path=False),
+    _uvicorn("uvicorn-httptools", "--http", "httptools", modules=("httptools",)),
     Server(
         "hypercorn",
         "asgi",
@@ -155,8 +153,16 @@ SERVERS = (
         root_path=("--root-path", "/root"),
         close_codes=False,
     ),
-    _granian("asgi", accept_headers=False),
-    _granian("wsgi", cut_chunks="hidden", cut_download=False, underscores=True, latin_headers=False, cookies="a=1;b=2"),
+    _granian("asgi", accept_headers=False, root_for_no_path=True),
+    _granian(
+        "wsgi",
+        cut_chunks="hidden",
+        cut_download=False,
+        underscores=True,
+        latin_headers=False,
+        cookies="a=1;b=2",
+        root_for_no_path=True,
+    ),
     Server(
         "waitress",
         "wsgi",
@@ -167,7 +173,6 @@ SERVERS = (
         cut_upload="refused",
         cut_chunks="refused",
         cookies="a=1, b=2",
-        empty_path=False,
         leading_slashes=False,
         name_without_host="waitress.invalid",
     ),

@@ -71,12 +71,9 @@ def test_an_absolute_target_is_answered_by_its_path(server: Running) -> None:
     }
 
 
-def test_an_absolute_target_without_a_path_is_the_root(server: Running) -> None:
+def test_an_absolute_target_without_a_path_is_refused(server: Running) -> None:
     answer = get(server, "http://other.example", "Host: here.example")
-    if server.server.empty_path:
-        assert (answer.status, answer.text) == (200, "hello from a def")
-    else:
-        assert answer.status == 400
+    assert answer.status == (200 if server.server.root_for_no_path else 400)
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "//evil.example/", "//with-slash", "//with-slash/..", "/\\evil/"])
