@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dualroute.bodies import Channel
 from dualroute.connection import quote_query
@@ -41,15 +41,8 @@ _NO_WEBSOCKETS = (
 _PLANS_LIMIT = 10_000
 
 
-class _Routed(NamedTuple):
-    """Where a target led: how to answer it, and what the connection is told of the way."""
-
-    plan: Plan
-    is_async: bool
-    route: Any
-    app: Any
-    params: dict[str, Any]
-    mounted: str
+_Routed: TypeAlias = tuple[Plan, dict[str, Any], str]
+"""Where a target led: how to answer it, the path's parameters, and the part of the path that mounts took."""
 
 
 class Dispatcher:
@@ -63,9 +56,10 @@ class Dispatcher:
     def __init__(self, router: Router, app: DualRoute | None = None) -> None:
         self.router = router
         self.app = app
+        self._outermost: Any = router if app is None else app
         # By what was matched and the method.  What matched is kept alive by this, so the limit is there for tables
         # that keep changing.
-        self._plans: dict[tuple[tuple[Any, ...], str], tuple[Plan, bool, Any]] = {}
+        self._plans: dict[tuple[tuple[Any, ...], str], Plan] = {}
 
     @classmethod
     def for_response(cls, response: Response) -> Dispatcher:
@@ -92,16 +86,16 @@ class Dispatcher:
                 target = target_from_environ(environ)
         except HTTPException as error:
             target = _UNREADABLE
-            routed = self._miss(error, ())
+            plan, params, mounted = self._miss(error, ())
             logger.info("refused: %s", error.detail)
         else:
             try:
-                routed = self._route(target, scope, environ)
+                plan, params, mounted = self._route(target, scope, environ)
             except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
-                routed = self._miss(error, ())
-        request = (Request if routed.is_async else SyncRequest).routed(scope, environ, target, channel)
-        request.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
-        return request, exchange(routed.plan, request)
+                plan, params, mounted = self._miss(error, ())
+        request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
+        request.matched(plan.route, plan.app, self._outermost, params, mounted)
+        return request, exchange(plan, request)
 
     def open_websocket(self, scope: Scope, receive: Receive, send: Send) -> tuple[WebSocket, Exchange]:
         """Return the websocket and its exchange.
@@ -115,15 +109,15 @@ class Dispatcher:
             target = target_from_scope(scope)
         except HTTPException as error:
             target = _UNREADABLE
-            routed = self._miss(error, (), kind=WEBSOCKET)
+            plan, params, mounted = self._miss(error, (), kind=WEBSOCKET)
         else:
             try:
-                routed = self._route_websocket(target)
+                plan, params, mounted = self._route_websocket(target)
             except Exception as error:
-                routed = self._miss(error, (), kind=WEBSOCKET)
+                plan, params, mounted = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.opened(scope, target, receive, send)
-        websocket.matched(routed.route, routed.app, self.app or self.router, routed.params, routed.mounted)
-        return websocket, exchange(routed.plan, websocket)
+        websocket.matched(plan.route, plan.app, self._outermost, params, mounted)
+        return websocket, exchange(plan, websocket)
 
     def _route_websocket(self, target: Target) -> _Routed:
         segments = _segments(target.path)
@@ -201,23 +195,21 @@ class Dispatcher:
 
     def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
         trail = found.trail
-        plan_and_colour = self._plans.get((trail, method))
-        if plan_and_colour is None:
-            plan_and_colour = self._plan(trail, kind, method)
-        plan, is_async, app = plan_and_colour
+        plan = self._plans.get((trail, method)) or self._plan(trail, kind, method)
         mounted = "/" + "/".join(segments[: found.depth]) if found.depth else ""
-        return _Routed(plan, is_async, trail[-1], app, found.params, mounted)
+        return plan, found.params, mounted
 
-    def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> tuple[Plan, bool, Any]:
+    def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)
-        handler: Handler = trail[-1].handler_for(method)
-        made = (Plan(handler.call, middleware, handlers), handler.is_async, app)
+        route = trail[-1]
+        handler: Handler = route.handler_for(method)
+        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=route, app=app)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS:
             if len(self._plans) >= _PLANS_LIMIT:
                 self._plans.clear()
-            self._plans[trail, method] = made
-        return made
+            self._plans[trail, method] = plan
+        return plan
 
     def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:
         """Return the middleware around a trail (outermost first), the exception handlers (innermost first), the app."""
@@ -247,7 +239,7 @@ class Dispatcher:
         # The answer comes from the mounts on the way, but a route that did not match has no say in it.
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, kind)
-        return _Routed(Plan(endpoint, middleware, handlers), True, None, app, {}, "")
+        return Plan(endpoint, middleware, handlers, app=app), {}, ""
 
     def _respond(self, make: Callable[[], Response], trail: tuple[Any, ...]) -> _Routed:
         def respond(connection: Any) -> Response:
@@ -258,7 +250,7 @@ class Dispatcher:
 
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, HTTP)
-        return _Routed(Plan(endpoint, middleware, handlers), True, None, app, {}, "")
+        return Plan(endpoint, middleware, handlers, app=app), {}, ""
 
     def _wrong_method(self, method: str, miss: Miss) -> _Routed:
         """Answer 405, or OPTIONS where no handler takes it (RFC 9110 sections 15.5.6 and 9.3.7)."""

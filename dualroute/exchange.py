@@ -39,8 +39,8 @@ class Call:
     Args:
         function: the callable.
         args: its positional arguments.
-        is_async: its colour, or None to have it read off `function` when the call is performed.
-        inline: True to run a `def` on the event loop, in place of a thread, because it never blocks.
+
+    `is_async` is its colour; `inline` is True for a `def` that never blocks, and so may run on the event loop.
     """
 
     __slots__ = ("args", "function", "inline", "is_async")
@@ -80,19 +80,29 @@ class Plan:
         endpoint: given the connection, returns the `Call` that answers it, or raises.
         middleware: the generator functions around it, outermost first.
         handlers: mappings from exception class or status to handler, the innermost app's first.
+        is_async: the endpoint's colour, and so that of the connection it wants.
+        route: the route that matched, or None.
+        app: the app that it belongs to, or None.
     """
 
-    __slots__ = ("endpoint", "handlers", "middleware")
+    __slots__ = ("app", "endpoint", "handlers", "is_async", "middleware", "route")
 
     def __init__(
         self,
         endpoint: Callable[[Any], Call],
         middleware: Sequence[Middleware] = (),
         handlers: Sequence[dict[Any, Any]] = (),
+        *,
+        is_async: bool = True,
+        route: Any = None,
+        app: Any = None,
     ) -> None:
         self.endpoint: Callable[[Any], Call] = endpoint
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self.handlers: tuple[dict[Any, Any], ...] = tuple(handlers)
+        self.is_async: bool = is_async
+        self.route: Any = route
+        self.app: Any = app
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
         """Return the exception handler for `error`, or None.

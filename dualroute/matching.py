@@ -304,11 +304,12 @@ def _enter(
 ) -> Found | None:
     """Return the match behind an entry whose path fits, or None where the rest of the request does not fit."""
     params: dict[str, Any] = {}
-    try:
-        for (name, convertor), text in zip(entry.convertors, texts, strict=True):
-            params[name] = convertor.convert(text)
-    except ValueError:
-        return None
+    if texts:
+        try:
+            for (name, convertor), text in zip(entry.convertors, texts, strict=True):
+                params[name] = convertor.convert(text)
+        except ValueError:
+            return None
     target = entry.target
     child = entry.child() if entry.child is not None else None
     if child is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime
+from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from dualroute.datastructures import URL, MutableHeaders
 from dualroute.serving import DualCall, Servable
 
 if TYPE_CHECKING:
+    from json import JSONEncoder
+
     from dualroute.dispatch import Dispatcher
 
 __all__ = [
@@ -38,6 +41,22 @@ _TEXT = "text/plain"
 # A 204 or 304 has nothing that a type could be about, and PEP 3333's validator wants none there.
 _WITHOUT_TYPE = frozenset((204, 304))
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+@cache
+def _json_encoder() -> JSONEncoder:
+    # Kept, because json.dumps makes a new one at each call with options.
+    from json import JSONEncoder
+
+    return JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@lru_cache(256)
+def _content_type(media_type: str, charset: str) -> str:
+    """Return the checked value of a Content-Type header."""
+    if media_type.startswith("text/") and "charset=" not in media_type.lower():
+        media_type = f"{media_type}; charset={charset}"
+    return MutableHeaders({"content-type": media_type})["content-type"]
 
 
 def status_line(status_code: int) -> str:
@@ -113,13 +132,7 @@ class Response(Servable):
         if length is not None and "content-length" not in names and _may_have_body(self.status_code):
             items.append(("content-length", str(length)))
         if "content-type" not in names and self.status_code not in _WITHOUT_TYPE:
-            media_type = self.media_type or default_type
-            if media_type.startswith("text/") and "charset=" not in media_type.lower():
-                media_type = f"{media_type}; charset={self.charset}"
-            if media_type.isascii() and media_type.isprintable():
-                items.append(("content-type", media_type))
-            else:
-                self.headers["content-type"] = media_type
+            items.append(("content-type", _content_type(self.media_type or default_type, self.charset)))
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -253,9 +266,7 @@ class JSONResponse(Response):
     media_type: str | None = "application/json"
 
     def render(self, content: Any) -> bytes:
-        import json
-
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _json_encoder().encode(content).encode()
 
 
 class RedirectResponse(Response):
