@@ -318,7 +318,7 @@ def test_scope_has_the_same_keys_and_values_on_both_protocols(serve: Serve, prot
         return PlainTextResponse("")
 
     app = DualRoute([Mount("/m", routes=[Route("/{name}", get)])])
-    client = serve(app, root_path="/root")
+    client = serve(app, root_path="/base")
     assert client.get("/m/caf%C3%A9?q=1", headers=[("X-A", "1"), ("Cookie", "a=1")]).status_code == 200
     (scope,) = seen
     headers = dict(scope.pop("headers"))
@@ -334,10 +334,10 @@ def test_scope_has_the_same_keys_and_values_on_both_protocols(serve: Serve, prot
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": "/root/m/café",
-        "raw_path": b"/root/m/caf%C3%A9",
+        "path": "/base/m/café",
+        "raw_path": b"/base/m/caf%C3%A9",
         "query_string": b"q=1",
-        "root_path": "/root/m",
+        "root_path": "/base/m",
         "client": ("127.0.0.1", 50000),
         "server": ("testserver", 80),
         "state": {},

@@ -115,7 +115,7 @@ ORDINARY: list[Case] = [
         get,
         200,
     ),
-    *at_each("/hello", "a root path", lambda path: get(path, root_path="/root"), 200, b"hello"),
+    *at_each("/hello", "a root path", lambda path: get(path, root_path="/base"), 200, b"hello"),
     *at_each("/hop", "http/2's own header", lambda path: get(path, (b"te", b"trailers")), 200),
     *at_each("/body", "a body", lambda path: post(path, b"abc"), 200, b"abc"),
     *at_each("/body", "no body", lambda path: post(path, b""), 200, b""),

@@ -46,9 +46,9 @@ class Server:
         protocol: "wsgi" or "asgi".
         command: what follows ``python -m``; ``{port}`` stands for the port, and the app comes last.
         modules: what has to be installed for it.
-        root_path: the options that mount the app at ``/root``, or None where there are none.
+        root_path: the options that mount the app at ``/base``, or None where there are none.
         root_environ: the environment variables that do so.
-        root_in_target: whether the path that a client asks for then begins with ``/root``; otherwise the server takes
+        root_in_target: whether the path that a client asks for then begins with ``/base``; otherwise the server takes
             it that a proxy in front has cut that off.
         concurrent: whether one process answers several requests at once.
         graceful: whether SIGTERM lets a request that is being answered finish.
@@ -113,7 +113,7 @@ def _uvicorn(name: str, *options: str, modules: tuple[str, ...], **facts: Any) -
         "asgi",
         command,
         ("uvicorn", "websockets", *modules),
-        root_path=("--root-path", "/root"),
+        root_path=("--root-path", "/base"),
         root_in_target=False,
         **facts,
     )
@@ -126,21 +126,21 @@ def _granian(interface: str, **facts: Any) -> Server:
         interface,
         command,
         ("granian",),
-        root_path=("--url-path-prefix", "/root"),
+        root_path=("--url-path-prefix", "/base"),
         **facts,
     )
 
 
 _GUNICORN_WSGI: dict[str, Any] = {
     "root_path": (),
-    "root_environ": {"SCRIPT_NAME": "/root"},
+    "root_environ": {"SCRIPT_NAME": "/base"},
     "cookies": "a=1,b=2",
 }
 
 SERVERS = (
     _gunicorn("gunicorn-sync", "wsgi", concurrent=False, **_GUNICORN_WSGI),
     _gunicorn("gunicorn-gthread", "wsgi", "--threads", "4", **_GUNICORN_WSGI),
-    _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/root"), denial=False),
+    _gunicorn("gunicorn-asgi", "asgi", "-k", "asgi", root_path=("--root-path", "/base"), denial=False),
     _gunicorn("gunicorn-preload", "wsgi", "--threads", "4", "--preload", **_GUNICORN_WSGI),
     _uvicorn("uvicorn", modules=()),
     _uvicorn("uvicorn-h11", "--http", "h11", "--loop", "asyncio", modules=("h11",)),
@@ -150,7 +150,7 @@ SERVERS = (
         "asgi",
         ("hypercorn", "--bind", "127.0.0.1:{port}"),
         ("hypercorn",),
-        root_path=("--root-path", "/root"),
+        root_path=("--root-path", "/base"),
         close_codes=False,
     ),
     _granian("asgi", accept_headers=False, root_for_no_path=True),
@@ -168,7 +168,7 @@ SERVERS = (
         "wsgi",
         ("waitress", "--listen", "127.0.0.1:{port}"),
         ("waitress",),
-        root_path=("--url-prefix", "/root"),
+        root_path=("--url-prefix", "/base"),
         graceful=False,
         cut_upload="refused",
         cut_chunks="refused",

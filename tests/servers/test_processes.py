@@ -31,27 +31,27 @@ ROOTED = [server for server in SERVERS if server.root_path is not None and serve
 @pytest.mark.parametrize("chosen", ROOTED, ids=str)
 def test_a_root_path_is_taken_off_the_path_and_put_into_urls(start: Start, chosen: Server) -> None:
     server = start(chosen, options=chosen.root_path, environ=chosen.root_environ)
-    root = "/root" if chosen.root_in_target else ""
+    root = "/base" if chosen.root_in_target else ""
     with client_of(server) as client:
         about = client.get(f"{root}/about").json()
-        assert about["root_path"] == "/root"
-        assert about["path"] == "/root/about"
-        assert about["url"] == f"{server.url}/root/about"
-        assert about["base_url"] == f"{server.url}/root/"
-        assert about["user_url"] == f"{server.url}/root/users/7/%C3%BC"
-        assert client.get(f"{root}/inner/about").json()["root_path"] == "/root/inner"
+        assert about["root_path"] == "/base"
+        assert about["path"] == "/base/about"
+        assert about["url"] == f"{server.url}/base/about"
+        assert about["base_url"] == f"{server.url}/base/"
+        assert about["user_url"] == f"{server.url}/base/users/7/%C3%BC"
+        assert client.get(f"{root}/inner/about").json()["root_path"] == "/base/inner"
         redirect = client.get(f"{root}/with-slash?a=b")
-        assert (redirect.status_code, redirect.headers["location"]) == (307, "/root/with-slash/?a=b")
+        assert (redirect.status_code, redirect.headers["location"]) == (307, "/base/with-slash/?a=b")
         assert client.get(f"{root}/").text == "hello from a def"
-        rest = client.get(f"{root}/rest/root/x").json()
-        assert (rest["rest"], rest["path"]) == ("root/x", "/root/rest/root/x")
+        rest = client.get(f"{root}/rest/base/x").json()
+        assert (rest["rest"], rest["path"]) == ("base/x", "/base/rest/base/x")
         assert client.get(f"{root}/rest/%ff").status_code == 400
         assert client.get(f"{root}/nowhere").status_code == 404
     absolute = exchange(server, f"GET http://h{root}/about HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
-    assert (absolute.status, json.loads(absolute.body)["path"]) == (200, "/root/about")
+    assert (absolute.status, json.loads(absolute.body)["path"]) == (200, "/base/about")
     if chosen.protocol == "asgi":
         with opened(server, f"{root}/ws/number/3") as websocket:
-            assert json.loads(websocket.recv(timeout=BOUND))["path"] == "/root/ws/number/3"
+            assert json.loads(websocket.recv(timeout=BOUND))["path"] == "/base/ws/number/3"
 
 
 @servers("gunicorn-sync", "gunicorn-asgi", "uvicorn", "hypercorn", "granian-asgi", "granian-wsgi", "waitress")
