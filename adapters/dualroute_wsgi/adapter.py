@@ -221,6 +221,8 @@ def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any
     except StopIteration as stop:
         response: Response | None = stop.value
         return response
+    finally:
+        outcome = None  # as in _drive
 
 
 def _run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel) -> Any:
