@@ -226,7 +226,6 @@ class Running:
         self.server = server
         self.folder = folder
         self._output = folder / "output"
-        self._events_read = 0
         self.environ = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH")))),
@@ -300,7 +299,8 @@ class Running:
     def events(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """Return what the app has reported: the reports of `kind` with these fields, so far."""
         try:
-            lines = (self.folder / "events").read_text().splitlines()
+            # A line that is just being written has no end yet.
+            lines = (self.folder / "events").read_text().split("\n")[:-1]
         except FileNotFoundError:
             return []
         wanted = {"kind": kind, **fields}
