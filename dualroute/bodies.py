@@ -11,12 +11,16 @@ client stopped short.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dualroute.exceptions import ClientDisconnect
 from dualroute.types import Environ, Message, Receive
 
 __all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel"]
+
+# More digits than any body has bytes, and fewer than int() refuses.
+_LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
 
 CHUNK_SIZE = 65_536
 """How many bytes of a WSGI request body are asked for at a time."""
@@ -137,7 +141,7 @@ class InputChannel(Channel):
         terminated = environ.get("wsgi.input_terminated")
         length: str = environ.get("CONTENT_LENGTH") or ""
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
-        if length.isdecimal() and length.isascii() and not (chunked and terminated):
+        if _LENGTH.fullmatch(length) and not (chunked and terminated):
             self._remaining = int(length)
         elif terminated:
             self._remaining = None

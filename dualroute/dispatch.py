@@ -86,8 +86,7 @@ class Dispatcher:
                 target = target_from_environ(environ)
         except HTTPException as error:
             target = _UNREADABLE
-            plan, params, mounted = self._miss(error, ())
-            logger.info("refused: %s", error.detail)
+            plan, params, mounted = self._refuse(error, HTTP)
         else:
             try:
                 plan, params, mounted = self._route(target, scope, environ)
@@ -109,7 +108,7 @@ class Dispatcher:
             target = target_from_scope(scope)
         except HTTPException as error:
             target = _UNREADABLE
-            plan, params, mounted = self._miss(error, (), kind=WEBSOCKET)
+            plan, params, mounted = self._refuse(error, WEBSOCKET)
         else:
             try:
                 plan, params, mounted = self._route_websocket(target)
@@ -240,6 +239,10 @@ class Dispatcher:
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, kind)
         return Plan(endpoint, middleware, handlers, app=app), {}, ""
+
+    def _refuse(self, error: HTTPException, kind: int) -> _Routed:
+        logger.info("refused: %s", error.detail)
+        return self._miss(error, (), kind)
 
     def _respond(self, make: Callable[[], Response], trail: tuple[Any, ...]) -> _Routed:
         def respond(connection: Any) -> Response:

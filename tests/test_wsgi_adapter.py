@@ -402,7 +402,7 @@ def test_the_body_is_read_in_the_server_s_thread_and_never_beyond_its_length(col
     assert given.threads == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("length", [None, "", "0", "-1", "abc", "+3", "٣"])
+@pytest.mark.parametrize("length", [None, "", "0", "-1", "abc", "+3", "٣", pytest.param("9" * 5000, id="5000 digits")])
 @COLOURS
 def test_without_a_length_nothing_is_read(colour: str, length: str | None) -> None:
     given = Input(AssertionError("read"))
