@@ -14,8 +14,9 @@ import re
 from collections.abc import Collection, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from dualroute.callables import arguments_for, describe
 from dualroute.exceptions import WebSocketDisconnect
-from dualroute.handlers import Handler, arguments_for, describe
+from dualroute.handlers import Handler
 from dualroute.serving import wrong_call
 from dualroute.types import Receive, Scope, Send
 from dualroute.websockets import MalformedMessage, WebSocket, WebSocketState, decode_json_message

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dualroute.responses import Response
+from dualroute.responses import PlainTextResponse, Response
 
 __all__ = [
     "ClientDisconnect",
@@ -48,8 +47,6 @@ class HTTPException(Exception):
 
     def response(self) -> Response:
         """Return the answer that is given where no exception handler makes another."""
-        from dualroute.responses import PlainTextResponse, Response
-
         if self.status_code in (204, 205, 304):
             return Response(status_code=self.status_code, headers=self.headers)
         return PlainTextResponse(self.detail, status_code=self.status_code, headers=self.headers)

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dualroute.callables import describe, is_async_callable
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
 from dualroute.responses import PlainTextResponse, Response
 
@@ -46,8 +47,6 @@ class Call:
     __slots__ = ("args", "function", "inline", "is_async")
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        from dualroute.handlers import is_async_callable
-
         self.function: Callable[..., Any] = function
         self.args: tuple[Any, ...] = args
         self.is_async: bool = is_async_callable(function)
@@ -154,8 +153,6 @@ def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
         result = yield Call.known(_wait_for, (result,), True)
     if isinstance(result, Response) or (result is None and connection.is_websocket):
         return result
-    from dualroute.handlers import describe
-
     raise TypeError(
         f"{describe(call.function)} returned {_shown(result)}; an endpoint must return a Response "
         "(PlainTextResponse, JSONResponse, …)"
@@ -176,8 +173,6 @@ def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
     try:
         layer = function(connection)
         if not isinstance(layer, Generator):
-            from dualroute.handlers import describe
-
             raise TypeError(
                 f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function"
             )
@@ -199,8 +194,6 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
             response = stop.value
             if isinstance(response, Response) or (response is None and connection.is_websocket):
                 return response
-            from dualroute.handlers import describe
-
             raise TypeError(
                 f"middleware {describe(plan.middleware[index])} returned {_shown(response)}; it must return a "
                 "Response, such as the one that its yield gave it"
@@ -252,8 +245,6 @@ def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: 
 
 
 def _ask(handler: Any, connection: HTTPConnection, error: Exception) -> Exchange:
-    from dualroute.handlers import is_async_callable
-
     is_async = is_async_callable(handler)
     call = Call.known(handler, (connection.in_colour(is_async), error), is_async)
     result = yield call

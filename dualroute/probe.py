@@ -209,7 +209,7 @@ def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, st
     What is inside a mount, a host or a default follows it, indented.
     """
     from dualroute import Host, Mount, Router, WebSocketRoute
-    from dualroute.handlers import describe
+    from dualroute.callables import describe
     from dualroute.routing import router_of
 
     router = getattr(app, "router", app)

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dualroute.callables import endpoint_name
 from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
 from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_handler
 from dualroute.exceptions import NoMatchFound
-from dualroute.handlers import Handler, endpoint_name
+from dualroute.handlers import Handler
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
 from dualroute.middleware import Middleware, checked_middleware
 from dualroute.paths import Tail, Template, quote_path

@@ -24,7 +24,8 @@ from dualroute import (
     Route,
     SyncRequest,
 )
-from dualroute.handlers import Handler, describe, is_async_callable
+from dualroute.callables import describe, is_async_callable
+from dualroute.handlers import Handler
 from tests.conftest import Serve
 
 

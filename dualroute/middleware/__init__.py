@@ -19,8 +19,8 @@ import inspect
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
+from dualroute.callables import describe, is_async_callable
 from dualroute.exchange import Call
-from dualroute.handlers import describe, is_async_callable
 
 __all__ = ["Call", "Middleware", "covers"]
 
