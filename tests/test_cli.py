@@ -139,6 +139,14 @@ Run = Callable[..., Command]
 T = TypeVar("T")
 
 
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """Let the commands meet SIGHUP as from a terminal, even where the tests run under nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)  # a handler is not inherited, to be ignored is
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
     """Start `dualroute run` in a directory with a hello.py."""
