@@ -33,14 +33,12 @@ class Channel:
     that there are no more, and `cut_short` that there should have been.
     """
 
-    __slots__ = ("body", "consumed", "cut_short", "disconnected", "ended")
-
-    def __init__(self) -> None:
-        self.body: bytes | None = None
-        self.consumed: bool = False
-        self.ended: bool = False
-        self.cut_short: bool = False
-        self.disconnected: bool = False
+    # On the class until they change, since most requests are answered without a look at their body.
+    body: bytes | None = None
+    consumed: bool = False
+    ended: bool = False
+    cut_short: bool = False
+    disconnected: bool = False
 
     async def receive(self) -> bytes:
         """Return the next piece of the body; empty after the last.  Raises ClientDisconnect."""
@@ -74,10 +72,7 @@ class Channel:
 class KeptChannel(Channel):
     """A body that is there."""
 
-    __slots__ = ("_piece",)
-
     def __init__(self, body: bytes) -> None:
-        super().__init__()
         self._piece = body
 
     def read(self) -> bytes:
@@ -91,10 +86,7 @@ class KeptChannel(Channel):
 class ReceiveChannel(Channel):
     """The body behind an ASGI `receive`."""
 
-    __slots__ = ("_receive",)
-
     def __init__(self, receive: Receive) -> None:
-        super().__init__()
         self._receive = receive
 
     async def receive(self) -> bytes:
@@ -132,10 +124,7 @@ class InputChannel(Channel):
     taken to be empty otherwise, because reading on would wait for the next request.
     """
 
-    __slots__ = ("_input", "_remaining")
-
     def __init__(self, environ: Environ) -> None:
-        super().__init__()
         self._input: Any = environ["wsgi.input"]
         self._remaining: int | None = 0
         terminated = environ.get("wsgi.input_terminated")

@@ -30,34 +30,22 @@ class BridgedChannel(ReceiveChannel):
         scope: the ASGI scope, of type "http".
     """
 
-    __slots__ = (
-        "_freed",
-        "_given_up",
-        "_kept",
-        "_loop",
-        "_put",
-        "_receiving",
-        "_room",
-        "_scope",
-        "_thread_waits",
-        "_took",
-    )
+    # What was ever put into `_kept` and taken out of it: each is counted on one side, so no lock is needed.
+    _put: int = 0
+    _took: int = 0
+    _receiving: bool = False
+    # Set when whoever receives has ended, for those who wait for that.
+    _freed: asyncio.Event | None = None
+    # Set by the reader for a watcher that waits for room.
+    _room: asyncio.Event | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _thread_waits: concurrent.futures.Future[Message] | None = None
+    _given_up: bool = False
 
     def __init__(self, receive: Receive, scope: Scope) -> None:
         super().__init__(receive)
         self._scope = scope
         self._kept: deque[Message] = deque()
-        # What was ever put into `_kept` and taken out of it: each is counted on one side, so no lock is needed.
-        self._put = 0
-        self._took = 0
-        self._receiving = False
-        # Set when whoever receives has ended, for those who wait for that.
-        self._freed: asyncio.Event | None = None
-        # Set by the reader for a watcher that waits for room.
-        self._room: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread_waits: concurrent.futures.Future[Message] | None = None
-        self._given_up = False
 
     async def receive(self) -> bytes:
         while not self.ended:

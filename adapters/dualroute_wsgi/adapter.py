@@ -35,12 +35,8 @@ _END: Any = object()
 class HandOverChannel(InputChannel):
     """A body that an `async def` handler can read too, by having the server's thread read for it."""
 
-    __slots__ = ("hand_over",)
-
-    def __init__(self, environ: Environ) -> None:
-        super().__init__(environ)
-        # Set while a coroutine runs for this request: awaits a function that is to be called in the server's thread.
-        self.hand_over: Callable[[Callable[[], bytes]], Any] | None = None
+    # Set while a coroutine runs for this request: awaits a function that is to be called in the server's thread.
+    hand_over: Callable[[Callable[[], bytes]], Any] | None = None
 
     async def receive(self) -> bytes:
         if self.ended:
