@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Exchange, stream_failed
+from dualroute.exchange import Call, stream_failed
 from dualroute.responses import Response
 from dualroute.serving import Servable
+from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.threads import ThreadPool
@@ -29,7 +30,7 @@ logger: logging.Logger = logging.getLogger("dualroute")
 DEFAULT_MAX_THREADS = 40
 """How many `def` handlers of an app without a setting of its own may run at once."""
 
-_END: Any = object()
+_T = TypeVar("_T")
 
 
 class ASGIAdapter:
@@ -91,7 +92,7 @@ class ASGIAdapter:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _drive(self, exchange: Exchange, channel: BridgedChannel | None = None) -> Response | None:
+    async def _drive(self, exchange: Generator[Call, Any, _T], channel: BridgedChannel | None = None) -> _T:
         """Perform what an exchange asks for until it returns."""
         try:
             call = exchange.send(None)
@@ -112,8 +113,8 @@ class ASGIAdapter:
                 else:
                     call = exchange.send(outcome)
         except StopIteration as stop:
-            response: Response | None = stop.value
-            return response
+            value: _T = stop.value
+            return value
         finally:
             exchange.close()
 
@@ -129,11 +130,11 @@ class ASGIAdapter:
                 left = True
                 task.cancel()
 
-        pieces = _Pieces(response, self.threads)
+        stream = BodyStream(response)
         watcher = asyncio.create_task(channel.watch())
         watcher.add_done_callback(leave)
         try:
-            await self._send_pieces(request, response, send, pieces)
+            await self._send_pieces(request, response, send, stream)
         except asyncio.CancelledError:
             # As in asyncio.timeout: only a cancellation that is our own, and the only one, ends here.
             if not left or task.uncancel() > 0:
@@ -145,21 +146,21 @@ class ASGIAdapter:
         finally:
             watcher.remove_done_callback(leave)
             watcher.cancel()
-            await pieces.close()
+            await self._drive(stream.close())
 
-    async def _send_pieces(self, request: Request, response: Response, send: Send, pieces: _Pieces) -> None:
+    async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream) -> None:
         headers, has_body = response.wire(request.method)
         started = False
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
-            piece = await pieces.next() if has_body else _END
-            while piece is not _END:
+            piece = await self._drive(stream.fetch()) if has_body else None
+            while piece is not None:
                 if not started:
                     await send(_start(response.status_code, headers))
                     started = True
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await pieces.next()
-        except _BodyFailed as failed:
+                piece = await self._drive(stream.fetch())
+        except BodyFailed as failed:
             answer = stream_failed(request, failed.error, started=started)
             if started:
                 raise ResponseCut from None
@@ -170,60 +171,6 @@ class ASGIAdapter:
         if not started:
             await send(_start(response.status_code, headers))
         await send({"type": "http.response.body", "body": b""})
-
-
-class _BodyFailed(Exception):
-    """The iterable of a response raised `error`; anything else that goes wrong while sending is not its doing."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class _Pieces:
-    """The pieces of a response's body, each got in the colour of its iterable."""
-
-    def __init__(self, response: Response, threads: ThreadPool) -> None:
-        self._response = response
-        self._threads = threads
-        self._iterator: Any = None
-
-    async def next(self) -> Any:
-        """Return the next piece that is not empty as bytes, or _END.  Raises _BodyFailed."""
-        try:
-            while True:
-                piece = await self._next()
-                if piece is _END:
-                    return piece
-                data = self._response.encode(piece)
-                if data:
-                    return data
-        except Exception as error:
-            raise _BodyFailed(error) from error
-
-    async def _next(self) -> Any:
-        body = self._response.body_iterator
-        if isinstance(body, AsyncIterable):
-            if self._iterator is None:
-                self._iterator = aiter(body)
-            return await anext(self._iterator, _END)
-        if self._iterator is None:
-            self._iterator = await self._threads.run(iter, (body,))
-        return await self._threads.run(next, (self._iterator, _END))
-
-    async def close(self) -> None:
-        """Close the iterator and the iterable, each if it can be closed; they are often the same."""
-        body = self._response.body_iterator
-        for thing in (self._iterator, body) if self._iterator is not body else (body,):
-            aclose: Callable[[], Any] | None = getattr(thing, "aclose", None)
-            close: Callable[[], Any] | None = getattr(thing, "close", None)
-            try:
-                if aclose is not None:
-                    await aclose()
-                elif close is not None:
-                    await self._threads.run(close)
-            except Exception:
-                logger.exception("closing the body of a response failed")
 
 
 def _failure(error: BaseException) -> BaseException:

@@ -10,16 +10,17 @@ binds to a context variable is not there for the next request of the thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.bodies import InputChannel
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, Exchange, stream_failed
+from dualroute.exchange import Call, stream_failed
 from dualroute.responses import Response, status_line
 from dualroute.serving import Servable
+from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = ["WSGIAdapter"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
-_END: Any = object()
+_T = TypeVar("_T")
 
 
 class HandOverChannel(InputChannel):
@@ -66,7 +67,7 @@ class WSGIAdapter:
         context = copy_context()
         channel = HandOverChannel(environ)
         request, exchange = context.run(self._dispatcher.open_request, None, environ, channel)
-        response = self._drive(exchange, context, channel)
+        response = _drive(exchange, context, channel)
         assert response is not None, "the exchange of a request returns a response"
         if response.body_iterator is not None:
             return self._stream(request, response, start_response, context, channel)
@@ -80,25 +81,6 @@ class WSGIAdapter:
         paths = websocket_paths(self._dispatcher.router)
         if paths:
             logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
-
-    def _drive(self, exchange: Exchange, context: Context, channel: HandOverChannel) -> Response | None:
-        """Perform what an exchange asks for until it returns."""
-        resume: Callable[[Any], Call] = exchange.send
-        outcome: Any = None
-        try:
-            while True:
-                # A context can't be entered twice, so this thread leaves it while the loop works in it.
-                call = context.run(_until_async, exchange, resume, outcome)
-                if not isinstance(call, Call):
-                    return call
-                try:
-                    outcome = _run_async(call.function, call.args, context, channel)
-                    resume = exchange.send
-                except BaseException as error:
-                    outcome, resume = error, exchange.throw
-        finally:
-            outcome = None  # an exception would hold this frame, and this frame it
-            context.run(exchange.close)
 
     def _stream(
         self,
@@ -116,10 +98,10 @@ class WSGIAdapter:
             return []
         # The first piece comes before the status, so that a body that fails at once is a 500.
         try:
-            pieces.fetch()
-        except Exception as error:
+            pieces.prepare()
+        except BodyFailed as failed:
             pieces.close()
-            answer = stream_failed(request, error, started=False)
+            answer = stream_failed(request, failed.error, started=False)
             headers, _ = answer.wire(request.method)
             start_response(status_line(answer.status_code), list(headers))
             return [answer.body]
@@ -131,15 +113,14 @@ class WSGIAdapter:
 
 
 class _Pieces:
-    """The pieces of a response's body, each got in the colour of its iterable: what the server iterates over."""
+    """The pieces of a response's body: what the server iterates over."""
 
     def __init__(self, request: SyncRequest, response: Response, context: Context, channel: HandOverChannel) -> None:
         self._request = request
-        self._response = response
+        self._stream = BodyStream(response)
         self._context = context
         self._channel = channel
-        self._iterator: Any = None
-        self._first: Any = None
+        self._first: bytes | None = None
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -149,60 +130,49 @@ class _Pieces:
         piece, self._first = self._first, None
         if piece is None:
             try:
-                piece = self._next()
-            except Exception as error:
-                stream_failed(self._request, error, started=True)
+                piece = self._fetch()
+            except BodyFailed as failed:
+                stream_failed(self._request, failed.error, started=True)
                 raise ResponseCut from None
-        if piece is _END:
+        if piece is None:
             raise StopIteration
-        data: bytes = piece
-        return data
+        return piece
 
-    def fetch(self) -> None:
-        """Get the first piece ready."""
-        self._first = self._next()
+    def prepare(self) -> None:
+        """Get the first piece ready.  Raises BodyFailed."""
+        self._first = self._fetch()
 
-    def _next(self) -> Any:
-        while True:
-            piece = self._one()
-            if piece is _END:
-                return piece
-            data = self._response.encode(piece)
-            if data:
-                return data
-
-    def _one(self) -> Any:
-        body = self._response.body_iterator
-        if isinstance(body, AsyncIterable):
-            if self._iterator is None:
-                self._iterator = self._context.run(aiter, body)
-            return _run_async(_anext, (self._iterator,), self._context, self._channel)
-        if self._iterator is None:
-            self._iterator = self._context.run(iter, body)  # type: ignore[arg-type]  # mypy sees no overload of iter
-        return self._context.run(next, self._iterator, _END)
+    def _fetch(self) -> bytes | None:
+        return _drive(self._stream.fetch(), self._context, self._channel)
 
     def close(self) -> None:
-        """Close the iterator and the iterable, each if it can be closed; they are often the same.
+        """Close the body.  The server calls this in the end, however that comes about."""
+        if not self._closed:
+            self._closed = True
+            _drive(self._stream.close(), self._context, self._channel)
 
-        The server calls this in the end, however that comes about.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        body = self._response.body_iterator
-        for thing in (self._iterator, body) if self._iterator is not body else (body,):
-            aclose = getattr(thing, "aclose", None)
-            close = getattr(thing, "close", None)
+
+def _drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOverChannel) -> _T:
+    """Perform what an exchange asks for until it returns."""
+    resume: Callable[[Any], Call] = exchange.send
+    outcome: Any = None
+    try:
+        while True:
+            # A context can't be entered twice, so this thread leaves it while the loop works in it.
+            call = context.run(_until_async, exchange, resume, outcome)
+            if not isinstance(call, Call):
+                return call
             try:
-                if aclose is not None:
-                    _run_async(aclose, (), self._context, self._channel)
-                elif close is not None:
-                    self._context.run(close)
-            except Exception:
-                logger.exception("closing the body of a response failed")
+                outcome = _run_async(call.function, call.args, context, channel)
+                resume = exchange.send
+            except BaseException as error:
+                outcome, resume = error, exchange.throw
+    finally:
+        outcome = None  # an exception would hold this frame, and this frame it
+        context.run(exchange.close)
 
 
-def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any) -> Call | Response | None:
+def _until_async(exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any) -> Call | _T:
     """Advance an exchange, calling each `def` in place, until it asks for an `async def` or returns."""
     try:
         call = resume(outcome)
@@ -215,8 +185,8 @@ def _until_async(exchange: Exchange, resume: Callable[[Any], Call], outcome: Any
                 call = exchange.send(outcome)
         return call
     except StopIteration as stop:
-        response: Response | None = stop.value
-        return response
+        value: _T = stop.value
+        return value
     finally:
         outcome = None  # as in _drive
 
@@ -225,7 +195,3 @@ def _run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Con
     from dualroute_wsgi.loop import worker_loop
 
     return worker_loop().run(function, args, context, channel)
-
-
-async def _anext(iterator: Any) -> Any:
-    return await anext(iterator, _END)
