@@ -1,6 +1,9 @@
 """dualroute: a web framework core that serves one app object over both WSGI and ASGI."""
 
+from typing import TYPE_CHECKING, Any
+
 from dualroute.applications import DualRoute
+from dualroute.background import BackgroundTask, BackgroundTasks
 from dualroute.convertors import Convertor, register_url_convertor
 from dualroute.endpoints import HTTPEndpoint, WebSocketEndpoint
 from dualroute.exceptions import (
@@ -11,6 +14,7 @@ from dualroute.exceptions import (
     WebSocketException,
 )
 from dualroute.exchange import Call
+from dualroute.limits import Limits
 from dualroute.middleware import covers
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import (
@@ -24,9 +28,16 @@ from dualroute.responses import (
 from dualroute.routing import Host, Mount, Route, Router, WebSocketRoute
 from dualroute.websockets import WebSocket
 
+if TYPE_CHECKING:
+    from dualroute_asgi.mounted import ASGIApp
+    from dualroute_wsgi.mounted import WSGIApp
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "ASGIApp",
+    "BackgroundTask",
+    "BackgroundTasks",
     "Call",
     "ClientDisconnect",
     "Convertor",
@@ -36,6 +47,7 @@ __all__ = [
     "HTTPException",
     "Host",
     "JSONResponse",
+    "Limits",
     "Mount",
     "NoMatchFound",
     "PlainTextResponse",
@@ -46,6 +58,7 @@ __all__ = [
     "Router",
     "StreamingResponse",
     "SyncRequest",
+    "WSGIApp",
     "WebSocket",
     "WebSocketDisconnect",
     "WebSocketEndpoint",
@@ -55,3 +68,13 @@ __all__ = [
     "covers",
     "register_url_convertor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # An adapter is loaded when something of it is asked for: an ASGI worker need not load the WSGI side, nor the other
+    # way round.
+    if name in ("ASGIApp", "WSGIApp"):
+        from dualroute.applications import foreign_class
+
+        return foreign_class(name.removesuffix("App"))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,8 @@ from dualroute.serving import Servable
 
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
+    from dualroute.foreign import ForeignApp
+    from dualroute.limits import Limits
     from dualroute_asgi import ASGIAdapter
     from dualroute_wsgi import WSGIAdapter
 
@@ -34,7 +36,11 @@ class DualRoute(RouteDeclarations, Servable):
         exception_handlers: by exception class or by status, a function taking the request and the exception, `def` or
             `async def`, that returns the response.
         redirect_slashes: True to redirect (307) a path that only matches with a slash added to or taken off its end.
-        default: an endpoint or a Router that takes what matches no route, in place of 404.
+            Where it is None, that is done unless there is a foreign app as the `fallback`.
+        fallback: what takes the requests that match no route, in place of 404: a WSGI or an ASGI app, such as the one
+            that this app is to replace route by route; also an endpoint, a Router or a DualRoute.
+        fallback_on_405: True to send there too what matches a route by its path and none by its method.
+        limits: how much of a request is taken.
         max_threads: how many `def` handlers may run at once under ASGI.
         asgi_middleware: callables that wrap the ASGI side alone, outermost first: each takes an ASGI app and returns
             one.
@@ -42,7 +48,7 @@ class DualRoute(RouteDeclarations, Servable):
 
     `state` is a place for whatever the app's handlers share.
 
-    Raises TypeError or ValueError for what can't be a route, a middleware or an exception handler.
+    Raises TypeError or ValueError for what can't be a route, a middleware, an exception handler or a fallback.
     """
 
     def __init__(
@@ -51,15 +57,21 @@ class DualRoute(RouteDeclarations, Servable):
         *,
         middleware: Sequence[Middleware] = (),
         exception_handlers: Mapping[int | type[Exception], Callable[..., Any]] | None = None,
-        redirect_slashes: bool = True,
-        default: Any = None,
+        redirect_slashes: bool | None = None,
+        fallback: Any = None,
+        fallback_on_405: bool = False,
+        limits: Limits | None = None,
         max_threads: int = 40,
         asgi_middleware: Sequence[Callable[[Any], Any]] = (),
         wsgi_middleware: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
-        self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=default)
+        if fallback_on_405 and fallback is None:
+            raise ValueError("fallback_on_405 needs a fallback")
+        self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=fallback)
+        self.fallback_on_405 = fallback_on_405
+        self.limits: Limits | None = limits
         self.middleware: list[Middleware] = list(checked_middleware(middleware, "DualRoute"))
         self.exception_handlers: dict[int | type[Exception], Callable[..., Any]] = {}
         for key, handler in (exception_handlers or {}).items():
@@ -75,6 +87,11 @@ class DualRoute(RouteDeclarations, Servable):
     def routes(self) -> RouteList:
         """The routes.  The list may be changed at any time; the next request sees it."""
         return self.router.routes
+
+    @property
+    def fallback(self) -> Any:
+        """What takes the requests that match no route; None for 404."""
+        return self.router.default
 
     @property
     def _declared(self) -> RouteList:
@@ -134,6 +151,17 @@ def wsgi_side(app: Servable) -> Any:
 
     side: WSGIAdapter = WSGIAdapter(app)
     return _wrapped(side, getattr(app, "wsgi_middleware", ()))
+
+
+def foreign_class(protocol: str) -> type[ForeignApp]:
+    """Return the class that mounts apps of a protocol, "WSGI" or "ASGI"."""
+    if protocol == "WSGI":
+        from dualroute_wsgi.mounted import WSGIApp
+
+        return WSGIApp
+    from dualroute_asgi.mounted import ASGIApp
+
+    return ASGIApp
 
 
 def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]]) -> Any:

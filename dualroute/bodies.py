@@ -14,13 +14,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dualroute.exceptions import ClientDisconnect
+from dualroute.exceptions import BodyTooLarge, ClientDisconnect
 from dualroute.types import Environ, Message, Receive
 
-__all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel"]
+__all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel", "streamable"]
 
 # More digits than any body has bytes, and fewer than int() refuses.
 _LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
+
+BUFFER_SIZE = 1_048_576
+"""How many bytes at most lie between two threads, each way, unless an app is told otherwise."""
 
 CHUNK_SIZE = 65_536
 """How many bytes of a WSGI request body are asked for at a time."""
@@ -30,7 +33,8 @@ class Channel:
     """The body of one request; the base of both kinds.
 
     `body` is the whole body once it has been read as one, and `consumed` tells that pieces were handed out; `ended`
-    that there are no more, and `cut_short` that there should have been.
+    that there are no more, `cut_short` that there should have been, and `too_large` that there are more than `limit`
+    bytes.
     """
 
     # On the class until they change, since most requests are answered without a look at their body.
@@ -39,14 +43,44 @@ class Channel:
     ended: bool = False
     cut_short: bool = False
     disconnected: bool = False
+    too_large: bool = False
+    limit: int | None = None
+    _counted: int = 0
 
     async def receive(self) -> bytes:
-        """Return the next piece of the body; empty after the last.  Raises ClientDisconnect."""
+        """Return the next piece of the body; empty after the last.  Raises ClientDisconnect or BodyTooLarge."""
         raise NotImplementedError
 
     def read(self) -> bytes:
-        """Return the next piece of the body, waiting for it; empty after the last.  Raises ClientDisconnect."""
+        """Return the next piece of the body, waiting for it; empty after the last.
+
+        Raises ClientDisconnect or BodyTooLarge.
+        """
         raise NotImplementedError
+
+    def may_have_body(self) -> bool:
+        """Tell whether the request may have a body, without reading it."""
+        return not self.ended
+
+    def restrict(self, limit: int, length: str | None) -> None:
+        """Have reading raise BodyTooLarge beyond `limit` bytes; at once where `length`, as announced, is beyond."""
+        self.limit = limit
+        if length is not None and _LENGTH.fullmatch(length) and int(length) > limit:
+            self.too_large = True
+
+    def require_within_limit(self) -> None:
+        """Raise BodyTooLarge where the body is known to be."""
+        if self.too_large:
+            raise BodyTooLarge(self.limit or 0)
+
+    def _count(self, piece: bytes) -> bytes:
+        """Take note of a piece, and return it.  Raises BodyTooLarge.  Only called where there is a limit."""
+        assert self.limit is not None, "what is counted has a limit"
+        self._counted += len(piece)
+        if self.too_large or self._counted > self.limit:
+            self.too_large = True
+            raise BodyTooLarge(self.limit)
+        return piece
 
     def _end(self, *, cut_short: bool = False) -> None:
         """Take note that nothing more comes, and that the client stopped short if it did."""
@@ -90,10 +124,12 @@ class ReceiveChannel(Channel):
         self._receive = receive
 
     async def receive(self) -> bytes:
+        if self.too_large:
+            return self._count(b"")
         while not self.ended:
             piece = self.accept(await self._receive())
             if piece:
-                return piece
+                return piece if self.limit is None else self._count(piece)
         return self._after_end()
 
     def accept(self, message: Message) -> bytes:
@@ -138,6 +174,8 @@ class InputChannel(Channel):
             self._end()
 
     def read(self) -> bytes:
+        if self.too_large:
+            return self._count(b"")
         if self.ended:
             return self._after_end()
         remaining = self._remaining
@@ -156,8 +194,18 @@ class InputChannel(Channel):
                 self._end()
         elif not piece:
             self._end()
-        return piece
+        return piece if self.limit is None else self._count(piece)
 
     async def receive(self) -> bytes:
         """Return the next piece.  It is read in place; the WSGI adapter's own channel has the server's thread do it."""
         return self.read()
+
+
+def streamable(channel: Channel) -> Channel:
+    """Return the channel to take pieces from: `channel` itself, once, or the body that it has kept."""
+    if channel.body is not None:
+        return KeptChannel(channel.body)
+    if channel.consumed:
+        raise RuntimeError("the body was streamed before; read it with body(), which keeps it, to use it twice")
+    channel.consumed = True
+    return channel

@@ -7,13 +7,14 @@ asked for.  So a handler that looks at nothing pays for nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.paths import quote_path
 from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.translation import environ_headers, scope_from_environ, scope_headers
 from dualroute.types import Environ, Receive, Scope
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Within quotes, a byte is written as three octal digits or escaped by a backslash.
 _QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
-__all__ = ["HTTPConnection", "cookie_parser", "scope_from_environ"]
+__all__ = ["HTTPConnection", "cookie_parser"]
 
 
 class HTTPConnection:
@@ -40,6 +41,7 @@ class HTTPConnection:
         "_app",
         "_asked",
         "_channel",
+        "_closing",
         "_cookies",
         "_environ",
         "_given_scope",
@@ -76,6 +78,7 @@ class HTTPConnection:
     _url: URL | None
     _state: State | None
     _asked: list[Any] | None
+    _closing: list[Callable[[], Any]] | None
 
     def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
         self._start(scope, None, target_from_scope(scope), None if receive is None else ReceiveChannel(receive))
@@ -116,7 +119,7 @@ class HTTPConnection:
         self._mounted = ""
         self._app = self._router = self._route = self._scope = None
         self._headers = self._query_params = self._cookies = None
-        self._url = self._state = self._asked = None
+        self._url = self._state = self._asked = self._closing = None
 
     def matched(self, route: Any, app: Any, router: Any, path_params: dict[str, Any], mounted: str) -> None:
         """Take in where routing led: the route, its app, the outermost router, and the path that mounts took."""
@@ -134,6 +137,7 @@ class HTTPConnection:
         """Return a view of this connection as another class; both share the body and the state."""
         self.state  # noqa: B018  # made now, so that it is shared
         self.asked_handlers  # noqa: B018
+        self.closing  # noqa: B018
         other = cls.__new__(cls)
         for name in HTTPConnection.__slots__:
             setattr(other, name, getattr(self, name))
@@ -145,6 +149,13 @@ class HTTPConnection:
         if self._asked is None:
             self._asked = []
         return self._asked
+
+    @property
+    def closing(self) -> list[Callable[[], Any]]:
+        """What to call, `def` or `async def`, when the request is over, however it ends; the last one first."""
+        if self._closing is None:
+            self._closing = []
+        return self._closing
 
     @property
     def scope(self) -> Scope:
@@ -231,10 +242,10 @@ class HTTPConnection:
         """
         if self._headers is None:
             if self._environ is not None:
-                self._headers = Headers(_environ_headers(self._environ))
+                self._headers = Headers(environ_headers(self._environ))
             else:
                 assert self._given_scope is not None, "a connection has a scope or an environ"
-                self._headers = Headers(_scope_headers(self._given_scope["headers"]))
+                self._headers = Headers(scope_headers(self._given_scope["headers"]))
         return self._headers
 
     @property
@@ -344,49 +355,3 @@ def cookie_parser(header: str) -> dict[str, str]:
 def _unquoted(match: re.Match[bytes]) -> bytes:
     octal, character = match.groups()
     return bytes([int(octal, 8)]) if octal else character
-
-
-def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
-    """Return the ASGI scope ("HTTP Connection Scope") that a WSGI environ amounts to."""
-    port = str(environ.get("SERVER_PORT") or "")
-    client = environ.get("REMOTE_ADDR")
-    client_port = str(environ.get("REMOTE_PORT") or "0")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).partition("/")[2] or "1.1",
-        "method": target.method,
-        "scheme": environ["wsgi.url_scheme"],
-        "path": target.root_path + target.path,
-        "raw_path": quote_path(target.root_path + target.path).encode("ascii"),
-        "query_string": str(environ.get("QUERY_STRING", "")).encode("latin-1"),
-        "root_path": target.root_path,
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in _environ_headers(environ)],
-        "client": (client, int(client_port) if client_port.isdecimal() else 0) if client else None,
-        "server": (environ["SERVER_NAME"], int(port) if port.isdecimal() else None),
-        "extensions": {},
-    }
-
-
-def _environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
-    headers = []
-    for key, value in environ.items():
-        if key.startswith("HTTP_"):
-            # CGI's own two come without the prefix; a copy of them with it is a client's doing or a server's habit.
-            if key not in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
-                headers.append((key[5:].replace("_", "-").lower(), value))
-        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-            headers.append((key.replace("_", "-").lower(), value))
-    return headers
-
-
-def _scope_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name = raw_name.decode("latin-1").lower()
-        if "_" in name:
-            continue
-        value = raw_value.decode("latin-1")
-        known = headers.get(name)
-        headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
-    return headers

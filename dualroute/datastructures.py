@@ -196,6 +196,15 @@ class MutableHeaders(Headers):
         for key, value in other.items():
             self[key] = value
 
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> MutableHeaders:
+        """Return headers made of pairs of text, checked: what the constructor does, for those who make many."""
+        self = cls.__new__(cls)
+        self._list = [(name.lower(), value) for name, value in pairs]
+        for name, value in self._list:
+            _check(name, value)
+        return self
+
     def append(self, key: str, value: str) -> None:
         """Add a header, keeping those of the same name."""
         key = key.lower()
@@ -214,9 +223,14 @@ def _pairs(items: Mapping[str, str] | Iterable[tuple[str, str]]) -> Iterable[tup
     return pairs  # type: ignore[no-any-return]  # an Iterable of pairs may itself be a Mapping, for a type checker
 
 
+# Names found well-formed.  Programs choose them, but may do so by what clients send, so the memory is bounded.
+_known_names: set[str] = set()
+_KNOWN_NAMES_LIMIT = 1024
+
+
 def _check(name: str, value: str) -> None:
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is no header name: it must be a token (RFC 9110 section 5.1)")
+    if name not in _known_names:
+        _check_name(name)
     if not isinstance(value, str):
         raise TypeError(f"the value of header {name!r} must be a str, not {type(value).__name__}: {value!r}")
     if "\r" in value or "\n" in value or "\0" in value:
@@ -226,6 +240,14 @@ def _check(name: str, value: str) -> None:
             value.encode("latin-1")
         except UnicodeEncodeError:
             raise ValueError(f"the value of header {name!r} holds a character outside Latin-1: {value!r}") from None
+
+
+def _check_name(name: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header name: it must be a token (RFC 9110 section 5.1)")
+    if len(_known_names) >= _KNOWN_NAMES_LIMIT:
+        _known_names.clear()
+    _known_names.add(name)
 
 
 class URL:

@@ -29,6 +29,7 @@ from dualroute.websockets import WebSocket
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
     from dualroute.handlers import Handler
+    from dualroute.limits import Limits
 
 __all__ = ["Dispatcher", "websocket_paths"]
 
@@ -57,9 +58,10 @@ class Dispatcher:
         self.router = router
         self.app = app
         self._outermost: Any = router if app is None else app
-        # By what was matched and the method.  What matched is kept alive by this, so the limit is there for tables
-        # that keep changing.
-        self._plans: dict[tuple[tuple[Any, ...], str], Plan] = {}
+        self._falls_back_on_405 = app is not None and app.fallback_on_405
+        # By kind, and then by what was matched and the method.  What matched is kept alive by this, so the limit is
+        # there for tables that keep changing.
+        self._plans: tuple[dict[tuple[tuple[Any, ...], str], Plan], ...] = ({}, {})
 
     @classmethod
     def for_response(cls, response: Response) -> Dispatcher:
@@ -94,6 +96,8 @@ class Dispatcher:
                 plan, params, mounted = self._miss(error, ())
         request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
         request.matched(plan.route, plan.app, self._outermost, params, mounted)
+        if plan.limits is not None and plan.limits.max_body_size is not None:
+            channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
         return request, exchange(plan, request)
 
     def open_websocket(self, scope: Scope, receive: Receive, send: Send) -> tuple[WebSocket, Exchange]:
@@ -132,9 +136,9 @@ class Dispatcher:
         found, miss = self._find(HTTP, target, segments)
         if found is not None and (target.path or not self.router.redirect_slashes):
             return self._found(found, HTTP, target.method, segments)
-        if miss.partial:
+        if miss.partial and not self._falls_back_on_405:
             return self._wrong_method(target.method, miss)
-        if self.router.redirect_slashes:
+        if self.router.redirect_slashes and not miss.partial:
             location = self._slash_redirect(target, found is not None)
             if location is not None:
                 return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
@@ -194,21 +198,31 @@ class Dispatcher:
 
     def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
         trail = found.trail
-        plan = self._plans.get((trail, method)) or self._plan(trail, kind, method)
+        plan = self._plans[kind].get((trail, method)) or self._plan(trail, kind, method)
         mounted = "/" + "/".join(segments[: found.depth]) if found.depth else ""
         return plan, found.params, mounted
 
     def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)
         route = trail[-1]
-        handler: Handler = route.handler_for(method)
-        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=route, app=app)
+        limits = self._limits(trail)
+        handler: Handler = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
+        if not middleware and limits is None:
+            handler = route.bare_handler or handler
+        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=route, app=app, limits=limits)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS:
-            if len(self._plans) >= _PLANS_LIMIT:
-                self._plans.clear()
-            self._plans[trail, method] = plan
+            plans = self._plans[kind]
+            if len(plans) >= _PLANS_LIMIT:
+                plans.clear()
+            plans[trail, method] = plan
         return plan
+
+    def _limits(self, trail: tuple[Any, ...]) -> Limits | None:
+        limits: Limits | None = self.app.limits if self.app is not None else None
+        for step in trail:
+            limits = (step.inner_app and step.inner_app.limits) or step.limits or limits
+        return limits
 
     def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:
         """Return the middleware around a trail (outermost first), the exception handlers (innermost first), the app."""
@@ -220,9 +234,8 @@ class Dispatcher:
             app.freeze()
         for step in trail:
             middleware.extend(step.middleware)
-            inner = getattr(step, "app", None)
-            if hasattr(inner, "exception_handlers"):
-                app = inner
+            if step.inner_app is not None:
+                app = step.inner_app
                 app.freeze()
                 middleware.extend(app.middleware)
                 handlers.insert(0, app.exception_handlers)

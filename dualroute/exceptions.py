@@ -9,6 +9,7 @@ from typing import Any
 from dualroute.responses import PlainTextResponse, Response
 
 __all__ = [
+    "BodyTooLarge",
     "ClientDisconnect",
     "HTTPException",
     "MalformedBody",
@@ -57,6 +58,13 @@ class MalformedBody(HTTPException, ValueError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(400, detail)
+
+
+class BodyTooLarge(HTTPException):
+    """The body of a request has more bytes than `Limits` allow: status 413."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"Content Too Large: the request body may have {limit} bytes")
 
 
 class ClientDisconnect(Exception):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
@@ -25,8 +25,9 @@ from dualroute.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
+    from dualroute.limits import Limits
 
-__all__ = ["Call", "Exchange", "Plan", "exchange"]
+__all__ = ["Call", "Exchange", "Plan", "StreamingCall", "exchange"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -46,6 +47,8 @@ class Call:
 
     __slots__ = ("args", "function", "inline", "is_async")
 
+    streams: ClassVar[bool] = False
+
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.function: Callable[..., Any] = function
         self.args: tuple[Any, ...] = args
@@ -53,7 +56,7 @@ class Call:
         self.inline: bool = False
 
     @classmethod
-    def known(cls, function: Callable[..., Any], args: tuple[Any, ...], is_async: bool, inline: bool = False) -> Call:
+    def known(cls, function: Callable[..., Any], args: tuple[Any, ...], is_async: bool, inline: bool = False) -> Self:
         """Return a call whose colour was found out before."""
         call = cls.__new__(cls)
         call.function = function
@@ -64,6 +67,18 @@ class Call:
 
     def __repr__(self) -> str:
         return f"Call({self.function!r}, *{self.args!r})"
+
+
+class StreamingCall(Call):
+    """A `def` that returns a response; where it runs in a thread, that thread may as well read on in its body.
+
+    `buffer_size` is how many bytes it may read ahead of what was sent.
+    """
+
+    __slots__ = ("buffer_size",)
+
+    streams: ClassVar[bool] = True
+    buffer_size: int
 
 
 Exchange: TypeAlias = Generator[Call, Any, Response | None]
@@ -82,9 +97,10 @@ class Plan:
         is_async: the endpoint's colour, and so that of the connection it wants.
         route: the route that matched, or None.
         app: the app that it belongs to, or None.
+        limits: the innermost limits that were set, or None.
     """
 
-    __slots__ = ("app", "endpoint", "handlers", "is_async", "middleware", "route")
+    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "middleware", "route")
 
     def __init__(
         self,
@@ -95,6 +111,7 @@ class Plan:
         is_async: bool = True,
         route: Any = None,
         app: Any = None,
+        limits: Limits | None = None,
     ) -> None:
         self.endpoint: Callable[[Any], Call] = endpoint
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
@@ -102,6 +119,7 @@ class Plan:
         self.is_async: bool = is_async
         self.route: Any = route
         self.app: Any = app
+        self.limits: Limits | None = limits
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
         """Return the exception handler for `error`, or None.

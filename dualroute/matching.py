@@ -272,6 +272,8 @@ class Table:
         source = self._source
         if len(source) != self._count or source.revision != self._revision:
             self._follow()
+        if not source:
+            return None
         hits = self._trees[kind].hits(host, segments, start)
         if len(hits) > 1:
             hits.sort(key=_by_order)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from dualroute.bodies import Channel, KeptChannel
+from dualroute.bodies import Channel, streamable
 from dualroute.connection import HTTPConnection
 from dualroute.exceptions import ClientDisconnect, MalformedBody
 
@@ -50,7 +50,7 @@ class Request(_BaseRequest):
         Raises RuntimeError where the body was streamed before; the iterator raises ClientDisconnect where the client
         stops short.
         """
-        return _Pieces(_streamable(self._body_channel))
+        return _Pieces(streamable(self._body_channel))
 
     async def body(self) -> bytes:
         """Return the whole body.  It is kept, and may be asked for again."""
@@ -90,7 +90,7 @@ class SyncRequest(_BaseRequest):
         Raises RuntimeError where the body was streamed before; the iterator raises ClientDisconnect where the client
         stops short.
         """
-        return iter(_streamable(self._body_channel).read, b"")
+        return iter(streamable(self._body_channel).read, b"")
 
     def body(self) -> bytes:
         """Return the whole body.  It is kept, and may be asked for again."""
@@ -128,16 +128,6 @@ class _Pieces:
         if not piece:
             raise StopAsyncIteration
         return piece
-
-
-def _streamable(channel: Channel) -> Channel:
-    """Return the channel to take pieces from: `channel` itself, once, or the body that it has kept."""
-    if channel.body is not None:
-        return KeptChannel(channel.body)
-    if channel.consumed:
-        raise RuntimeError("the body was streamed before; read it with body(), which keeps it, to use it twice")
-    channel.consumed = True
-    return channel
 
 
 def decode_json(body: bytes) -> Any:

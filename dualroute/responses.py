@@ -19,6 +19,7 @@ from dualroute.serving import DualCall, Servable
 if TYPE_CHECKING:
     from json import JSONEncoder
 
+    from dualroute.background import BackgroundTask, BackgroundTasks
     from dualroute.dispatch import Dispatcher
 
 __all__ = [
@@ -59,8 +60,10 @@ def _content_type(media_type: str, charset: str) -> str:
     return MutableHeaders({"content-type": media_type})["content-type"]
 
 
-def status_line(status_code: int) -> str:
-    """Return the status and its reason phrase, as WSGI wants them."""
+def status_line(status_code: int, reason: str | None = None) -> str:
+    """Return the status and its reason phrase, as WSGI wants them; the registered one where `reason` is None."""
+    if reason is not None:
+        return f"{status_code} {reason}"
     return _STATUS_LINES.get(status_code) or f"{status_code} Status {status_code}"
 
 
@@ -73,6 +76,7 @@ class Response(Servable):
         headers: further headers; a Content-Type or Content-Length here comes before the ones made up.
         media_type: the media type; a charset is added to one that starts with ``text/``.  Without one, text and an
             empty body are ``text/plain`` and bytes are ``application/octet-stream``, so that nobody has to guess.
+        background: what to run after the response was sent: a BackgroundTask or BackgroundTasks.
 
     A response is itself an app on both protocols: it answers any request with itself.
 
@@ -83,6 +87,13 @@ class Response(Servable):
     charset: str = "utf-8"
     body: bytes = b""
     body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None
+    background: BackgroundTask | BackgroundTasks | None = None
+    sent: bool = False
+    """True for one that has gone out already."""
+    cut: bool = False
+    """True for one that has gone out already, but not to its end."""
+    reason: str | None = None
+    """The reason phrase, which WSGI servers send; the registered one where it is None."""
 
     def __init__(
         self,
@@ -90,8 +101,11 @@ class Response(Servable):
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
+        background: BackgroundTask | BackgroundTasks | None = None,
     ) -> None:
         self._describe(status_code, media_type)
+        if background is not None:
+            self.background = background
         self.body = self.render(content)
         self._set_headers(headers, len(self.body), _BYTES if isinstance(content, _BINARY) and content else _TEXT)
 
@@ -276,29 +290,38 @@ class RedirectResponse(Response):
         url: where to, absolute or relative; what may not stand in a URL is percent-encoded.
         status_code: 307, the default, keeps the method; 303 asks for GET; 301 and 308 are permanent.
         headers: further headers.
+        background: what to run after the response was sent.
 
     Raises ValueError for a URL with a CR, LF or NUL in it.
     """
 
-    def __init__(self, url: str | URL, status_code: int = 307, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        status_code: int = 307,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | BackgroundTasks | None = None,
+    ) -> None:
         text = str(url)
         if any(character in text for character in "\r\n\0"):
             raise ValueError(f"the target of a redirect holds a CR, LF or NUL: {text!r}")
-        super().__init__(status_code=status_code, headers=headers)
+        super().__init__(status_code=status_code, headers=headers, background=background)
         self.headers["location"] = quote(text, safe=":/%#?=@[]!$&'()*+,;~")
 
 
 class StreamingResponse(Response):
     """A response whose body comes piece by piece.
 
-    Each piece is sent as it comes, and the next one is asked for when the server has taken it.  The iterable is closed
-    in the end, however that comes about (its `close` or `aclose` method, if it has one).
+    Each piece is sent as it comes.  An iterable that is not of the server's own colour is read ahead of what the server
+    has taken, by 1 MiB at most.  It is closed in the end, however that comes about (its `close` or `aclose` method, if
+    it has one).
 
     Args:
         content: an iterable or an async iterable of bytes or text.
         status_code: the HTTP status.
         headers: further headers.
         media_type: the media type; ``application/octet-stream`` where it is None.
+        background: what to run after the response was sent.
 
     Either kind of iterable works on both protocols: the other colour's is run where its colour is at home.
     """
@@ -311,6 +334,7 @@ class StreamingResponse(Response):
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
+        background: BackgroundTask | BackgroundTasks | None = None,
     ) -> None:
         if isinstance(content, str | bytes | bytearray | memoryview | Mapping) or not isinstance(
             content, Iterable | AsyncIterable
@@ -320,6 +344,8 @@ class StreamingResponse(Response):
                 f" not {type(content).__name__}"
             )
         self._describe(status_code, media_type)
+        if background is not None:
+            self.background = background
         self.body_iterator = content
         self._set_headers(headers, None, _BYTES)
 

@@ -17,7 +17,10 @@ from dualroute.paths import Template, nearest
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:
+    from dualroute.applications import DualRoute
     from dualroute.dispatch import Dispatcher
+    from dualroute.handlers import Handler
+    from dualroute.limits import Limits
 
 __all__ = ["BaseRoute", "RouteList", "first_path", "reverse"]
 
@@ -27,7 +30,12 @@ class BaseRoute(Servable):
 
     name: str | None
     middleware: tuple[Middleware, ...]
+    limits: Limits | None = None
     template: Template
+    inner_app: DualRoute | None = None
+    """The application that it leads to, with middleware and handlers of its own; None for anything else."""
+    bare_handler: Handler | None = None
+    """What answers in place of the handler where nothing stands around the route."""
 
     def entries(self) -> Iterator[Entry]:
         """Yield this route as the index wants it, anew for each table."""

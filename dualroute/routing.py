@@ -13,7 +13,7 @@ Every route is an app too: handed to a server by itself, it answers 404 to what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.callables import endpoint_name
@@ -21,6 +21,7 @@ from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
 from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_handler
 from dualroute.exceptions import NoMatchFound
+from dualroute.foreign import ForeignApp, foreign_app
 from dualroute.handlers import Handler
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
 from dualroute.middleware import Middleware, checked_middleware
@@ -31,6 +32,7 @@ from dualroute.targets import require_host
 
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
+    from dualroute.limits import Limits
 
 __all__ = ["BaseRoute", "Host", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
 
@@ -84,6 +86,7 @@ class Route(_EndpointRoute):
         name: the name for reverse look-up; the endpoint's own name where it is None.
         include_in_schema: False to leave it out of generated schemas.
         middleware: generator middleware around this route alone, outermost first.
+        limits: how much of a request is taken; the app's limits where it is None.
         sync_to_thread: False for a `def` that never blocks: it then runs on the event loop under ASGI, in no thread.
 
     Raises ValueError for a malformed path or method, and TypeError where the endpoint can't take the request and the
@@ -99,9 +102,11 @@ class Route(_EndpointRoute):
         name: str | None = None,
         include_in_schema: bool = True,
         middleware: Sequence[Middleware] = (),
+        limits: Limits | None = None,
         sync_to_thread: bool = True,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
+        self.limits = limits
         self.include_in_schema = include_in_schema
         self.handlers: dict[str, Handler] = http_handlers(
             endpoint,
@@ -139,34 +144,52 @@ class WebSocketRoute(_EndpointRoute):
         self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[Middleware] = ()
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
-        self.handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
+        self.websocket_handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
 
     def entries(self) -> Iterator[Entry]:
         yield Entry(self, self.template, kinds=(WEBSOCKET,))
-
-    def handler_for(self, method: str) -> Handler:
-        """Return what serves the websocket."""
-        return self.handler
 
 
 class _Container(BaseRoute):
     """A route that leads to an app: a Mount or a Host."""
 
-    def __init__(self, app: Any, name: str | None, middleware: Sequence[Middleware], params: Iterable[str]) -> None:
+    foreign: ForeignApp | None = None
+    """The foreign app, where it leads to one."""
+
+    def __init__(
+        self,
+        app: Any,
+        name: str | None,
+        middleware: Sequence[Middleware],
+        limits: Limits | None,
+        params: Collection[str],
+    ) -> None:
         self.app = app
         self.name = name
         self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
+        self.limits = limits
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
         self.websocket_handler: Handler | None = None
         if self.router is None:
-            if isinstance(app, type) and issubclass(app, WebSocketEndpoint):
-                self.websocket_handler = websocket_handler(app, params=tuple(params), where=repr(self))
-            else:
-                self.handlers = http_handlers(
-                    app, None if isinstance(app, type) else ("*",), params=tuple(params), where=repr(self)
-                )
+            self._take_endpoint(app, tuple(params))
+        elif hasattr(app, "exception_handlers"):
+            self.inner_app = app
         self._pass_for_asgi()
+
+    def _take_endpoint(self, app: Any, params: tuple[str, ...]) -> None:
+        if isinstance(app, type) and issubclass(app, WebSocketEndpoint):
+            self.websocket_handler = websocket_handler(app, params=params, where=repr(self))
+            return
+        self.foreign = foreign = foreign_app(app, params, repr(self))
+        if foreign is None:
+            self.handlers = http_handlers(
+                app, None if isinstance(app, type) else ("*",), params=params, where=repr(self)
+            )
+            return
+        self.handlers = {"*": foreign.handler}
+        self.bare_handler = foreign.bare_handler
+        self.websocket_handler = foreign.websocket_handler
 
     @property
     def endpoint(self) -> Any:
@@ -182,17 +205,16 @@ class _Container(BaseRoute):
         return self.router.table if self.router is not None else None
 
     def handler_for(self, method: str) -> Handler:
-        """Return what answers `method` where the app is an endpoint."""
-        if self.websocket_handler is not None:
-            return self.websocket_handler
+        """Return what answers `method` where the app is an endpoint or a foreign app."""
         return self.handlers.get(method) or self.handlers["*"]
 
     def _kinds_and_methods(self) -> tuple[tuple[int, ...], frozenset[str] | None]:
         if self.router is not None:
             return (HTTP, WEBSOCKET), None
+        kinds = (HTTP,) if self.handlers else ()
         if self.websocket_handler is not None:
-            return (WEBSOCKET,), None
-        return (HTTP,), None if "*" in self.handlers else frozenset(self.handlers)
+            kinds = (*kinds, WEBSOCKET)
+        return kinds, None if "*" in self.handlers else frozenset(self.handlers)
 
     def names(self) -> Iterator[str]:
         inside = self.router.names() if self.router is not None else iter(())
@@ -237,10 +259,11 @@ class Mount(_Container):
     Args:
         path: the prefix, which may hold parameters; its trailing slash does not count.  It takes whole segments, so
             ``/app`` takes ``/app/x`` and never ``/apple``.
-        app: a Router, a DualRoute, an endpoint function or class; in place of `routes`.
+        app: a WSGI or an ASGI app, a Router, a DualRoute, an endpoint function or class; in place of `routes`.
         routes: the routes below it.
         name: the first part of the names inside (``{name}:{route}``); without one, the names inside stand as they are.
         middleware: generator middleware around everything inside, outermost first.
+        limits: how much of a request is taken inside; those of the app around it where it is None.
 
     Raises ValueError for a malformed path, and TypeError for an app that is none.
     """
@@ -253,6 +276,7 @@ class Mount(_Container):
         name: str | None = None,
         *,
         middleware: Sequence[Middleware] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.template: Template = Template(path, prefix=True)
         self.path: str = self.template.source
@@ -262,7 +286,8 @@ class Mount(_Container):
             raise ValueError(f"{self!r}: a prefix can't hold a parameter that spans segments")
         if "path" in self.template.convertors:
             raise ValueError(f"{self!r}: a prefix's parameter can't be called 'path', which stands for what follows")
-        super().__init__(Router(routes=routes) if app is None else app, name, middleware, self.template.convertors)
+        inside = Router(routes=routes) if app is None else app
+        super().__init__(inside, name, middleware, limits, self.template.convertors)
 
     def __repr__(self) -> str:
         return f"Mount({self.path!r})"
@@ -285,14 +310,23 @@ class Host(_Container):
     Args:
         host: the host, which may hold parameters: ``{subdomain}.example.org``.  A port in it is used for URLs and not
             for matching.  Case does not count.
-        app: a Router, a DualRoute, an endpoint function or class.
+        app: a WSGI or an ASGI app, a Router, a DualRoute, an endpoint function or class.
         name: the first part of the names inside (``{name}:{route}``).
         middleware: generator middleware around everything inside, outermost first.
+        limits: how much of a request is taken inside; those of the app around it where it is None.
 
     Raises ValueError for a malformed host, and TypeError for an app that is none.
     """
 
-    def __init__(self, host: str, app: Any, name: str | None = None, *, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        host: str,
+        app: Any,
+        name: str | None = None,
+        *,
+        middleware: Sequence[Middleware] = (),
+        limits: Limits | None = None,
+    ) -> None:
         if not host or "/" in host:
             raise ValueError(f"a host is a name with an optional port, without slashes: {host!r}")
         self.host = host
@@ -302,7 +336,7 @@ class Host(_Container):
         self._written = Template(host, host=True)
         if any(isinstance(segment, Tail) for segment in self.template.segments):
             raise ValueError(f"{self!r}: a host can't hold a path parameter")
-        super().__init__(app, name, middleware, self.template.convertors)
+        super().__init__(app, name, middleware, limits, self.template.convertors)
 
     def __repr__(self) -> str:
         return f"Host({self.host!r})"
@@ -387,14 +421,17 @@ class Router(RouteDeclarations, Servable):
     Args:
         routes: the routes, in the order in which they are tried.
         redirect_slashes: True to redirect (307) a path that only matches with a slash added to or taken off its end.
-        default: an endpoint, Router or DualRoute that takes what matches no route, in place of 404.
+            Where it is None, that is done unless there is a foreign app as the `default`: a redirect is a guess at
+            what was meant, and such an app has an answer of its own.
+        default: what takes the requests that match no route, in place of 404: an endpoint, a Router, a DualRoute, a
+            WSGI or an ASGI app.
     """
 
     def __init__(
-        self, routes: Iterable[BaseRoute] | None = None, redirect_slashes: bool = True, default: Any = None
+        self, routes: Iterable[BaseRoute] | None = None, redirect_slashes: bool | None = None, default: Any = None
     ) -> None:
         self._routes = RouteList(routes or ())
-        self.redirect_slashes = redirect_slashes
+        self._redirects = redirect_slashes
         self.table: Table = Table(self._routes)
         self.default = default
         self._pass_for_asgi()
@@ -415,8 +452,24 @@ class Router(RouteDeclarations, Servable):
 
     @default.setter
     def default(self, app: Any) -> None:
+        route = None if app is None else Mount("", app=app)
         self._default = app
-        self.table.default = None if app is None else next(Mount("", app=app).entries())
+        self.default_route: Mount | None = route
+        self.table.default = None if route is None else next(route.entries())
+
+    @property
+    def foreign_default(self) -> ForeignApp | None:
+        """The foreign app that takes the requests that match no route, if it is one."""
+        return None if self.default_route is None else self.default_route.foreign
+
+    @property
+    def redirect_slashes(self) -> bool:
+        """Whether a path that only matches with a slash added to or taken off its end is redirected."""
+        return self.foreign_default is None if self._redirects is None else self._redirects
+
+    @redirect_slashes.setter
+    def redirect_slashes(self, redirect_slashes: bool | None) -> None:
+        self._redirects = redirect_slashes
 
     @property
     def _declared(self) -> RouteList:
@@ -453,4 +506,8 @@ def router_of(app: Any) -> Router | None:
     if isinstance(app, Router):
         return app
     router = getattr(app, "router", None)
-    return router if isinstance(router, Router) else None
+    if isinstance(router, Router):
+        return router
+    if isinstance(app, Servable) and not isinstance(app, ForeignApp):  # a route, or a response
+        return app.dispatcher.router
+    return None

@@ -1,23 +1,27 @@
-"""The body of a streaming response, got piece by piece: an exchange of its own.
+"""The end of an exchange: the body of a streaming response, and what is left to do once it was sent.
 
-Like a request's exchange, it says what it needs done by yielding a `Call` and is sent the outcome, so that the two
-adapters drive it in the same way, whichever the colour of the iterable.
+Like a request's exchange, these say what they need done by yielding a `Call` and are sent the outcome, so that the
+two adapters drive them in the same way, whichever the colour of the iterable.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dualroute.callables import describe
 from dualroute.exchange import Call
 from dualroute.responses import Response
 
-__all__ = ["BodyFailed", "BodyStream"]
+if TYPE_CHECKING:
+    from dualroute.connection import HTTPConnection
+
+__all__ = ["BodyFailed", "BodyStream", "awaited", "close_all", "in_place"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
-_END: Any = object()
+_T = TypeVar("_T")
 
 
 class BodyFailed(Exception):
@@ -33,6 +37,8 @@ class BodyStream:
 
     Args:
         response: a response that has one.
+
+    `is_async` is the colour of the iterable, and so of every call that is asked for.
     """
 
     def __init__(self, response: Response) -> None:
@@ -40,36 +46,101 @@ class BodyStream:
         self._body: Any = response.body_iterator
         self._iterator: Any = None
         self._ended = False
+        self.is_async: bool = isinstance(self._body, AsyncIterable)
 
     def fetch(self) -> Generator[Call, Any, bytes | None]:
         """Return the next piece that is not empty, or None after the last.  Raises BodyFailed."""
-        body = self._body
-        is_async = isinstance(body, AsyncIterable)
-        advance: Any = anext if is_async else next
+        piece: bytes | None = yield Call.known(self.advance_async if self.is_async else self.advance, (), self.is_async)
+        return piece
+
+    def advance(self) -> bytes | None:
+        """Do in place what `fetch` asks for, where the iterable is not async."""
+        if self._ended:
+            return None
         try:
             if self._iterator is None:
-                self._iterator = aiter(body) if is_async else (yield Call.known(iter, (body,), False))
-            while not self._ended:
-                piece = yield Call.known(advance, (self._iterator, _END), is_async)
-                if piece is _END:
-                    self._ended = True
-                    break
-                data = self._response.encode(piece)
+                self._iterator = iter(self._body)
+            for piece in self._iterator:
+                data = piece if type(piece) is bytes else self._response.encode(piece)
                 if data:
                     return data
-            return None
         except Exception as error:
             raise BodyFailed(error) from error
+        self._ended = True
+        return None
+
+    async def advance_async(self) -> bytes | None:
+        """Await what `fetch` asks for, where the iterable is async."""
+        if self._ended:
+            return None
+        try:
+            if self._iterator is None:
+                self._iterator = aiter(self._body)
+            async for piece in self._iterator:
+                data = piece if type(piece) is bytes else self._response.encode(piece)
+                if data:
+                    return data
+        except Exception as error:
+            raise BodyFailed(error) from error
+        self._ended = True
+        return None
 
     def close(self) -> Generator[Call, Any, None]:
         """Close the iterator and the iterable, each if it can be closed; they are often the same."""
         for thing in (self._iterator, self._body) if self._iterator is not self._body else (self._body,):
-            aclose = getattr(thing, "aclose", None)
-            close = getattr(thing, "close", None)
+            function = getattr(thing, "aclose", None) if self.is_async else None
+            is_async = function is not None
+            if function is None:
+                function = getattr(thing, "close", None)
             try:
-                if aclose is not None:
-                    yield Call.known(aclose, (), True)
-                elif close is not None:
-                    yield Call.known(close, (), False)
+                if function is not None:
+                    yield Call.known(function, (), is_async)
             except Exception:
                 logger.exception("closing the body of a response failed")
+
+
+def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
+    """Call what a request has to have called in its end, the last one first."""
+    closing = connection.closing
+    while closing:
+        function = closing.pop()
+        try:
+            yield Call(function)
+        except Exception:
+            logger.exception("%s failed at the end of %s %s", describe(function), connection.method, connection.path)
+
+
+def in_place(calls: Generator[Call, Any, _T]) -> _T:
+    """Perform calls that are all `def`, where this is called, and return what the generator returns."""
+    try:
+        call = calls.send(None)
+        while True:
+            try:
+                outcome = call.function(*call.args)
+            except BaseException as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(outcome)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value
+    finally:
+        calls.close()
+
+
+async def awaited(calls: Generator[Call, Any, _T]) -> _T:
+    """Perform calls that are all `async def`, where this is awaited, and return what the generator returns."""
+    try:
+        call = calls.send(None)
+        while True:
+            try:
+                outcome = await call.function(*call.args)
+            except BaseException as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(outcome)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value
+    finally:
+        calls.close()

@@ -233,8 +233,8 @@ archive = Router([Route("/{year:int}", home)], default=lost)
 itself = Router()
 itself.default = itself
 app = DualRoute(
-    [Mount("/shop", Router([Route("/", home)], default=DualRoute(default=lost))), Mount("/itself", itself)],
-    default=archive,
+    [Mount("/shop", Router([Route("/", home)], default=DualRoute(fallback=lost))), Mount("/itself", itself)],
+    fallback=archive,
 )
 """
 

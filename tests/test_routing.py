@@ -519,7 +519,7 @@ def test_redirects_can_be_turned_off_for_a_mounted_router_alone(serve: Serve) ->
 
 
 def test_a_default_takes_what_matches_no_route(serve: Serve) -> None:
-    client = serve(DualRoute([Route("/a", says("a"))], default=where))
+    client = serve(DualRoute([Route("/a", says("a"))], fallback=where))
     assert client.get("/a").text == "a"
     assert whereabouts(client.get("/b/c")) == ("/b/c", "")
     assert client.delete("/b/c").status_code == 200
@@ -527,7 +527,7 @@ def test_a_default_takes_what_matches_no_route(serve: Serve) -> None:
 
 
 def test_a_default_may_be_a_router_or_an_app_with_a_default_of_its_own(serve: Serve) -> None:
-    last = DualRoute([Route("/c", says("c"))], default=says("last"))
+    last = DualRoute([Route("/c", says("c"))], fallback=says("last"))
     client = serve(Router([Route("/a", says("a"))], default=Router([Route("/b", says("b"))], default=last)))
     assert [client.get(path).text for path in ("/a", "/b", "/c", "/d")] == ["a", "b", "c", "last"]
 

@@ -11,13 +11,17 @@ import logging
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dualroute.background import run_background
+from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, stream_failed
+from dualroute.exchange import Call, StreamingCall, stream_failed
+from dualroute.lifespan import Lifespan
 from dualroute.responses import Response
 from dualroute.serving import Servable
-from dualroute.streams import BodyFailed, BodyStream
+from dualroute.streams import BodyFailed, BodyStream, close_all
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
+from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ class ASGIAdapter:
             max_threads = int(getattr(app, "max_threads", DEFAULT_MAX_THREADS))
         self.threads: ThreadPool = ThreadPool(max_threads)
         self._dispatcher = app.dispatcher
+        self._lifespan = Lifespan(app.dispatcher.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
@@ -61,22 +66,31 @@ class ASGIAdapter:
             raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        channel = BridgedChannel(receive, scope)
+        channel = BridgedChannel(receive, scope, send)
         request, exchange = self._dispatcher.open_request(scope, None, channel)
-        response = await self._drive(exchange, channel)
-        assert response is not None, "the exchange of a request returns a response"
+        response: Response | None = None
         try:
+            response = await self._drive(exchange, channel)
+            assert response is not None, "the exchange of a request returns a response"
             if response.body_iterator is not None:
                 await self._send_stream(request, response, send, channel)
-            else:
+            elif not response.sent:
                 headers, has_body = response.wire(request.method)
                 await send(_start(response.status_code, headers))
                 await send({"type": "http.response.body", "body": response.body if has_body else b""})
+            elif response.cut:
+                raise ResponseCut
         except ResponseCut:
             raise
         except OSError:
             # The client went away ("Disconnected Client - send exception"): there is nobody to answer.
             logger.debug("%s %s: the client went away", request.method, request.path)
+        finally:
+            if request._closing:
+                await self._drive(close_all(request))
+            channel.close()
+        if response is not None and response.background is not None:
+            await self._drive(run_background(response.background))
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket, exchange = self._dispatcher.open_websocket(scope, receive, send)
@@ -86,8 +100,15 @@ class ASGIAdapter:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                try:
+                    await self._drive(self._lifespan.startup())
+                except Exception as error:
+                    logger.exception("the start-up failed")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await self._drive(self._lifespan.shutdown())
                 self.threads.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -102,12 +123,14 @@ class ASGIAdapter:
                         outcome = await call.function(*call.args)
                     elif call.inline:
                         outcome = call.function(*call.args)
+                    elif channel is None:
+                        outcome = await self.threads.run(call.function, call.args)
+                    elif isinstance(call, StreamingCall):
+                        outcome = await self._converse(call, channel)
                     else:
-                        give_up = None
-                        if channel is not None:
+                        if channel.prepare(BUFFER_SIZE):
                             await channel.read_ahead()
-                            give_up = channel.give_up
-                        outcome = await self.threads.run(call.function, call.args, on_cancel=give_up)
+                        outcome = await self.threads.run(call.function, call.args, on_cancel=channel.give_up)
                 except BaseException as error:
                     call = exchange.throw(_failure(error))
                 else:
@@ -117,6 +140,17 @@ class ASGIAdapter:
             return value
         finally:
             exchange.close()
+
+    async def _converse(self, call: StreamingCall, channel: BridgedChannel) -> Any:
+        """Perform a call whose response's body is made on in the same thread."""
+        if channel.prepare(call.buffer_size):
+            await channel.read_ahead()
+        pump = Pump(self.threads, call.buffer_size, channel.give_up)
+        response = await pump.call(call.function, call.args)
+        if isinstance(response, Response) and response.body_iterator is pump:
+            # Before what the function registered itself, since a body can't be closed while a thread is at it.
+            call.args[0].closing.append(pump.aclose)
+        return response
 
     async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
@@ -131,6 +165,9 @@ class ASGIAdapter:
                 task.cancel()
 
         stream = BodyStream(response)
+        if not stream.is_async:
+            response.body_iterator = Pump.over(stream, self.threads, BUFFER_SIZE)
+            stream = BodyStream(response)
         watcher = asyncio.create_task(channel.watch())
         watcher.add_done_callback(leave)
         try:

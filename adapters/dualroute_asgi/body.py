@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import threading
 from collections import deque
 from typing import Any
 
-from dualroute.bodies import ReceiveChannel
-from dualroute.types import Message, Receive, Scope
+from dualroute.bodies import BUFFER_SIZE, ReceiveChannel
+from dualroute.types import Message, Receive, Scope, Send
 
 __all__ = ["BridgedChannel"]
-
-READ_AHEAD = 1_048_576
-"""How many bytes of a body are read before a `def` handler gets a thread, so that a slow upload holds none."""
 
 _EVENT_SIZE = 256
 """How many bytes an event that is kept counts for, beside those of its body, so that tiny pieces are bounded too."""
@@ -23,11 +20,13 @@ class BridgedChannel(ReceiveChannel):
     """A body that a thread can read too, by having the event loop receive for it.
 
     Several may want the next event: whoever reads the body, `watch` and `gone`.  One of them receives at a time, and
-    what is not for it is kept, in order, for the reader.
+    what is not for it is kept, in order, for the reader.  While a thread reads, the loop goes on receiving, so that
+    the thread finds something there each time but the first.
 
     Args:
         receive: the ASGI receive callable.
         scope: the ASGI scope, of type "http".
+        send: the ASGI send callable, for a mounted app that may use it as it is.
     """
 
     # What was ever put into `_kept` and taken out of it: each is counted on one side, so no lock is needed.
@@ -39,19 +38,36 @@ class BridgedChannel(ReceiveChannel):
     # Set by the reader for a watcher that waits for room.
     _room: asyncio.Event | None = None
     _loop: asyncio.AbstractEventLoop | None = None
-    _thread_waits: concurrent.futures.Future[Message] | None = None
+    # How many bytes may be kept, what goes on receiving while a thread reads, and what it failed with.
+    _buffer_size: int = BUFFER_SIZE
+    _has_body: bool | None = None
+    _filler: asyncio.Task[None] | None = None
+    _filler_wanted: bool = False
+    _failure: Exception | None = None
+    # True once the last event has been received.
+    _complete: bool = False
+    # Held by a thread that waits for an event to be kept.
+    _thread_waits: threading.Lock | None = None
     _given_up: bool = False
 
-    def __init__(self, receive: Receive, scope: Scope) -> None:
+    def __init__(self, receive: Receive, scope: Scope, send: Send | None = None) -> None:
         super().__init__(receive)
         self._scope = scope
+        self.send: Send | None = send
+        self.raw_receive: Receive = receive
         self._kept: deque[Message] = deque()
 
+    def may_have_body(self) -> bool:
+        if self._has_body is None:
+            self._has_body = _has_body(self._scope)
+        return self._has_body and not self.ended
+
     async def receive(self) -> bytes:
+        self.require_within_limit()
         while not self.ended:
             piece = self.accept(await self._next())
             if piece:
-                return piece
+                return piece if self.limit is None else self._count(piece)
         return self._after_end()
 
     async def _next(self) -> Message:
@@ -72,9 +88,12 @@ class BridgedChannel(ReceiveChannel):
     async def _get(self) -> Message:
         self._receiving = True
         try:
-            return await self._receive()
+            message = await self._receive()
         finally:
             self._free()
+        if not message.get("more_body"):  # http.disconnect too
+            self._complete = True
+        return message
 
     def _free(self) -> None:
         self._receiving = False
@@ -92,6 +111,12 @@ class BridgedChannel(ReceiveChannel):
             self.disconnected = True
         self._put += _size(message)
         self._kept.append(message)
+        self._let_thread_go()
+
+    def _let_thread_go(self) -> None:
+        waiting, self._thread_waits = self._thread_waits, None
+        if waiting is not None:
+            waiting.release()
 
     def _take(self) -> Message:
         message = self._kept.popleft()
@@ -101,26 +126,35 @@ class BridgedChannel(ReceiveChannel):
         return message
 
     def _full(self) -> bool:
-        return self._put - self._took > READ_AHEAD
+        return self._put - self._took > self._buffer_size
+
+    def prepare(self, buffer_size: int) -> bool:
+        """Get ready to be read from a thread; tell whether there is something to `read_ahead`."""
+        self._loop = asyncio.get_running_loop()
+        self._buffer_size = buffer_size
+        return self.may_have_body()
 
     async def read_ahead(self) -> None:
-        """Get ready to be read from a thread: receive a body of up to READ_AHEAD bytes, if the request has one."""
-        self._loop = asyncio.get_running_loop()
-        if self.ended or not _has_body(self._scope):
-            return
-        while not self._full():
-            if self._kept and not self._kept[-1].get("more_body"):
-                return
+        """Receive a body, up to the buffer's size, so that an upload that comes slowly holds no thread."""
+        await self._fill()
+
+    async def _fill(self) -> None:
+        """Receive until enough is kept."""
+        while not self._complete and not self._full():
             await self._pull()
 
     def read(self) -> bytes:
+        self.require_within_limit()
         while not self.ended:
-            piece = self.accept(self._take() if self._kept else self._receive_from_thread())
+            piece = self.accept(self._take() if self._kept else self._wait_in_thread())
+            if not self._filler_wanted and not self._complete and self._put - self._took <= self._buffer_size // 2:
+                self._want_filler()
             if piece:
-                return piece
+                return piece if self.limit is None else self._count(piece)
         return self._after_end()
 
-    def _receive_from_thread(self) -> Message:
+    def _wait_in_thread(self) -> Message:
+        """Return the next event, received by the loop meanwhile."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -130,23 +164,60 @@ class BridgedChannel(ReceiveChannel):
                 "a `def` handler that runs on the event loop (sync_to_thread=False) can't wait for a request body;"
                 " make it async def, or let it have a thread"
             )
-        assert self._loop is not None, "read_ahead() comes before a thread reads"
-        waiting = self._thread_waits = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-        if self._given_up:
-            waiting.cancel()
-        try:
-            return waiting.result()
-        except concurrent.futures.CancelledError:
-            # The request was cancelled, or its event loop ends: there is no more of the body for this thread.
-            return {"type": "http.disconnect"}
-        finally:
+        while True:
+            waiting = threading.Lock()
+            waiting.acquire()
+            self._thread_waits = waiting
+            # What came before the lock was there to be released is seen here.
+            if not self._kept and self._failure is None and not self._given_up and self._want_filler():
+                waiting.acquire()
             self._thread_waits = None
+            if self._kept:
+                return self._take()
+            if self._failure is not None:
+                raise self._failure
+            if self._given_up or self._loop is None or self._loop.is_closed():
+                # The request was cancelled, or its event loop ends: there is no more of the body for this thread.
+                return {"type": "http.disconnect"}
+
+    def _want_filler(self) -> bool:
+        """Have the loop receive until enough is kept; tell whether there is a loop to do so.  Called in a thread."""
+        assert self._loop is not None, "prepare() comes before a thread reads"
+        self._filler_wanted = True
+        try:
+            self._loop.call_soon_threadsafe(self._start_filler)
+        except RuntimeError:  # it was closed
+            return False
+        return True
+
+    def _start_filler(self) -> None:
+        self._filler_wanted = False
+        if self._given_up:
+            self._let_thread_go()
+        elif self._filler is None:
+            assert self._loop is not None
+            self._filler = self._loop.create_task(self._fill())
+            self._filler.add_done_callback(self._filler_ended)
+
+    def _filler_ended(self, filler: asyncio.Task[None]) -> None:
+        self._filler = None
+        error = None if filler.cancelled() else filler.exception()
+        if isinstance(error, Exception):
+            self._failure = error
+        if filler.cancelled():
+            self._given_up = True
+        if self._kept or self._failure is not None or self._given_up:
+            self._let_thread_go()
 
     def give_up(self) -> None:
         """Have no thread wait for more of the body: its reader gets ClientDisconnect.  Called on the loop."""
         self._given_up = True
-        if self._thread_waits is not None:
-            self._thread_waits.cancel()
+        self._let_thread_go()
+
+    def close(self) -> None:
+        """Stop receiving: the request is over."""
+        if self._filler is not None:
+            self._filler.cancel()
 
     async def gone(self) -> bool:
         """Tell whether the client has gone, looking at events that are there without waiting for one."""
@@ -169,7 +240,7 @@ class BridgedChannel(ReceiveChannel):
     async def watch(self) -> None:
         """Return when the client has gone.
 
-        Pieces of the body that come meanwhile are kept for whoever reads it.  Beyond READ_AHEAD of them nothing more
+        Pieces of the body that come meanwhile are kept for whoever reads it.  Beyond BUFFER_SIZE of them nothing more
         is received here, and so no disconnect noticed, until some have been read: sending will then notice it.
         """
         self._loop = asyncio.get_running_loop()

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["ThreadPool"]
+__all__ = ["Receiver", "ThreadPool", "bind_all"]
 
 
 class _Outcome(asyncio.Future[Any]):
@@ -45,6 +45,13 @@ class _Outcome(asyncio.Future[Any]):
         # asyncio.Task takes False to mean that this can't be cancelled, and cancels itself at its next step.
         return False
 
+    def report(self, result: Any, error: BaseException | None) -> None:
+        """Take the outcome.  Called in the thread."""
+        try:
+            self.get_loop().call_soon_threadsafe(self.settle, result, error)
+        except RuntimeError:
+            pass  # the loop was closed meanwhile: nobody waits
+
     def settle(self, result: Any, error: BaseException | None) -> None:
         """Take the outcome.  Called on the loop."""
         if self.done():
@@ -60,7 +67,19 @@ class _Outcome(asyncio.Future[Any]):
             self.set_exception(error)
 
 
-_Job = tuple[Context, Callable[..., Any], tuple[Any, ...], asyncio.AbstractEventLoop, _Outcome]
+class Receiver(Protocol):
+    """Who is told of a call in a thread."""
+
+    def claim(self) -> bool:
+        """Tell whether the call is still wanted; asked once, when its turn has come."""
+        ...
+
+    def report(self, result: Any, error: BaseException | None) -> None:
+        """Take the outcome.  Called in the thread."""
+        ...
+
+
+_Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
 
 
 class ThreadPool:
@@ -73,6 +92,8 @@ class ThreadPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._crew = _Crew()
+        # Those who wait for the next tick of a loop.
+        self._tick: tuple[asyncio.AbstractEventLoop, list[Callable[[], object]]] | None = None
 
     async def run(
         self,
@@ -90,15 +111,33 @@ class ThreadPool:
             args: its positional arguments.
             on_cancel: called where the caller is cancelled while `function` runs, to have it come to an end early.
         """
-        loop = asyncio.get_running_loop()
-        context = copy_context()
-        outcome = _Outcome(loop=loop, on_cancel=on_cancel)
-        self._crew.take((context, function, args, loop, outcome), self.size)
+        outcome = _Outcome(loop=asyncio.get_running_loop(), on_cancel=on_cancel)
+        context = self.start(function, args, outcome)
         try:
             return await outcome
         finally:
             del outcome  # its exception would hold this frame, and this frame it
-            _bind_all(context)
+            bind_all(context)
+
+    def start(self, function: Callable[..., Any], args: tuple[Any, ...], receiver: Receiver) -> Context:
+        """Have `function` called in a thread and `receiver` told; return the context that it runs in."""
+        context = copy_context()
+        self._crew.take((context, function, args, receiver), self.size)
+        return context
+
+    def listen_later(self, function: Callable[[], object], delay: float) -> None:
+        """Have `function` called on the loop in `delay` seconds at most; one timer serves all that come meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self._tick is None or self._tick[0] is not loop:
+            tick = self._tick = (loop, [])
+            loop.call_later(delay, self._listen, tick)
+        self._tick[1].append(function)
+
+    def _listen(self, tick: tuple[asyncio.AbstractEventLoop, list[Callable[[], object]]]) -> None:
+        if self._tick is tick:
+            self._tick = None
+        for function in tick[1]:
+            function()
 
     def close(self) -> None:
         """Let the threads end when they have done what is queued.  Later calls start others."""
@@ -139,26 +178,23 @@ class _Crew:
             with self._lock:
                 self._waiting -= 1
                 self._idle -= 1
-            context, function, args, loop, outcome = job
-            if outcome.claim():
+            context, function, args, receiver = job
+            if receiver.claim():
                 result: Any = None
                 failure: BaseException | None = None
                 try:
                     result = context.run(function, *args)
                 except BaseException as error:
                     failure = error
-                try:
-                    loop.call_soon_threadsafe(outcome.settle, result, failure)
-                except RuntimeError:
-                    pass  # the loop was closed meanwhile: nobody waits
+                receiver.report(result, failure)
                 # Not kept until the next call comes.
                 del result, failure
-            del job, context, function, args, loop, outcome
+            del job, context, function, args, receiver
             with self._lock:
                 self._idle += 1
 
 
-def _bind_all(context: Context) -> None:
+def bind_all(context: Context) -> None:
     """Bind, in the current context, the variables that are bound otherwise in `context`."""
     current = copy_context()
     for variable, value in context.items():

@@ -1,5 +1,6 @@
-"""The WSGI side of dualroute: the core served to a WSGI server."""
+"""The WSGI side of dualroute: the core served to a WSGI server, and WSGI apps mounted in it."""
 
 from dualroute_wsgi.adapter import WSGIAdapter
+from dualroute_wsgi.mounted import WSGIApp
 
-__all__ = ["WSGIAdapter"]
+__all__ = ["WSGIAdapter", "WSGIApp"]

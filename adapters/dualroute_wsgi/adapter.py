@@ -12,19 +12,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
+from os import getpid
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.bodies import InputChannel
+from dualroute.background import run_background
+from dualroute.bodies import BUFFER_SIZE, InputChannel
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
+from dualroute.lifespan import Lifespan
 from dualroute.responses import Response, status_line
 from dualroute.serving import Servable
-from dualroute.streams import BodyFailed, BodyStream
+from dualroute.streams import BodyFailed, BodyStream, close_all
 from dualroute.types import Environ, StartResponse
 
 if TYPE_CHECKING:
+    from dualroute.background import BackgroundTask, BackgroundTasks
     from dualroute.requests import SyncRequest
+    from dualroute_wsgi.loop import Desk, Pour
 
 __all__ = ["WSGIAdapter"]
 
@@ -32,20 +38,21 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 _T = TypeVar("_T")
 
+_getting_ready = Lock()
+
 
 class HandOverChannel(InputChannel):
     """A body that an `async def` handler can read too, by having the server's thread read for it."""
 
-    # Set while a coroutine runs for this request: awaits a function that is to be called in the server's thread.
-    hand_over: Callable[[Callable[[], bytes]], Any] | None = None
+    # Made when something first runs on the event loop for this request.
+    desk: Desk | None = None
 
     async def receive(self) -> bytes:
-        if self.ended:
+        if self.ended and not self.too_large:
             return self._after_end()
-        if self.hand_over is None:
-            raise RuntimeError("the request is over: its body can no longer be read")
-        piece: bytes = await self.hand_over(self.read)
-        return piece
+        if self.desk is None:
+            raise RuntimeError("only what the worker's event loop runs for this request can read its body so")
+        return await self.desk.hand_over(self.read)
 
 
 class WSGIAdapter:
@@ -58,68 +65,133 @@ class WSGIAdapter:
     def __init__(self, app: Servable) -> None:
         self.app = app
         self._dispatcher = app.dispatcher
-        self._announced = False
+        self._ready_in = 0
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if not self._announced:
-            self._announce()
+        if self._ready_in != getpid():
+            self._get_ready()
         context = copy_context()
         channel = HandOverChannel(environ)
         request, exchange = context.run(self._dispatcher.open_request, None, environ, channel)
-        response = _drive(exchange, context, channel)
-        assert response is not None, "the exchange of a request returns a response"
-        if response.body_iterator is not None:
-            return self._stream(request, response, start_response, context, channel)
-        headers, has_body = response.wire(request.method)
-        start_response(status_line(response.status_code), list(headers))
-        return [response.body] if has_body else []
+        served = _Served(request, context, channel)
+        try:
+            response = _drive(exchange, context, channel)
+            assert response is not None, "the exchange of a request returns a response"
+            served.background = response.background
+            if response.body_iterator is not None:
+                return self._stream(served, response, start_response)
+            headers, has_body = response.wire(request.method)
+            start_response(status_line(response.status_code, response.reason), list(headers))
+        except BaseException:
+            served.background = None
+            served.end()
+            raise
+        body = [response.body] if has_body else []
+        return _Sent(body, served) if served.has_more() else body
 
-    def _announce(self) -> None:
-        """Say once which routes this side can't serve."""
-        self._announced = True
-        paths = websocket_paths(self._dispatcher.router)
-        if paths:
-            logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
+    def _get_ready(self) -> None:
+        """Do what comes before the first request of a process: say what can't be served, start what is mounted.
 
-    def _stream(
-        self,
-        request: SyncRequest,
-        response: Response,
-        start_response: StartResponse,
-        context: Context,
-        channel: HandOverChannel,
-    ) -> Iterable[bytes]:
+        Raises what a start-up failed with; the next request tries again.
+        """
+        # One thread does it, and the others wait; a fork may come at any time but within.
+        with _getting_ready:
+            if self._ready_in == getpid():
+                return
+            if not self._ready_in:
+                paths = websocket_paths(self._dispatcher.router)
+                if paths:
+                    logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
+            lifespan = Lifespan(self._dispatcher.router)
+            if lifespan.needed():
+                from dualroute_wsgi.loop import worker_loop
+
+                worker_loop().live(lifespan)
+            self._ready_in = getpid()
+
+    def _stream(self, served: _Served, response: Response, start_response: StartResponse) -> Iterable[bytes]:
+        request = served.request
         headers, has_body = response.wire(request.method)
-        pieces = _Pieces(request, response, context, channel)
+        status = status_line(response.status_code, response.reason)
+        native = getattr(response.body_iterator, "native", None)
+        if has_body and native is not None and not served.has_more(1) and (wrapper := native()) is not None:
+            start_response(status, list(headers))
+            return wrapper  # type: ignore[no-any-return]  # the server's own, which knows what to do with it
+        pieces = _Pieces(served, response)
         if not has_body:
-            pieces.close()
-            start_response(status_line(response.status_code), list(headers))
-            return []
+            start_response(status, list(headers))
+            return _Sent([], pieces)
         # The first piece comes before the status, so that a body that fails at once is a 500.
         try:
             pieces.prepare()
         except BodyFailed as failed:
-            pieces.close()
             answer = stream_failed(request, failed.error, started=False)
             headers, _ = answer.wire(request.method)
             start_response(status_line(answer.status_code), list(headers))
-            return [answer.body]
+            return _Sent([answer.body], pieces)
         except BaseException:
-            pieces.close()
+            pieces.end()
             raise
-        start_response(status_line(response.status_code), list(headers))
+        start_response(status, list(headers))
         return pieces
+
+
+class _Served:
+    """What is left of a request once its response is known."""
+
+    background: BackgroundTask | BackgroundTasks | None = None
+
+    def __init__(self, request: SyncRequest, context: Context, channel: HandOverChannel) -> None:
+        self.request = request
+        self.context = context
+        self.channel = channel
+
+    def has_more(self, expected: int = 0) -> bool:
+        """Tell whether there is anything to do after the response, beside closing `expected` things."""
+        return (
+            self.background is not None or self.channel.desk is not None or len(self.request._closing or ()) > expected
+        )
+
+    def end(self) -> None:
+        """Bring the request to its end: close what is open, then run the background tasks."""
+        if self.request._closing:
+            _drive(close_all(self.request), self.context, self.channel)
+        background, self.background = self.background, None
+        if background is not None:
+            _drive(run_background(background), self.context, self.channel)
+        if self.channel.desk is not None:
+            self.channel.desk.close()
+
+
+class _Sent:
+    """A body that is there, and what is to be done after it was sent."""
+
+    def __init__(self, body: list[bytes], after: _Served | _Pieces) -> None:
+        self._body = body
+        self._after: _Served | _Pieces | None = after
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def __len__(self) -> int:
+        # Servers that find a body of one piece send it with its length.
+        return len(self._body)
+
+    def close(self) -> None:
+        """Do what is left.  The server calls this in the end, however that comes about."""
+        after, self._after = self._after, None
+        if after is not None:
+            after.end()
 
 
 class _Pieces:
     """The pieces of a response's body: what the server iterates over."""
 
-    def __init__(self, request: SyncRequest, response: Response, context: Context, channel: HandOverChannel) -> None:
-        self._request = request
+    def __init__(self, served: _Served, response: Response) -> None:
+        self._served = served
         self._stream = BodyStream(response)
-        self._context = context
-        self._channel = channel
+        self._pour: Pour | None = None
         self._first: bytes | None = None
         self._closed = False
 
@@ -132,7 +204,7 @@ class _Pieces:
             try:
                 piece = self._fetch()
             except BodyFailed as failed:
-                stream_failed(self._request, failed.error, started=True)
+                stream_failed(self._served.request, failed.error, started=True)
                 raise ResponseCut from None
         if piece is None:
             raise StopIteration
@@ -140,16 +212,31 @@ class _Pieces:
 
     def prepare(self) -> None:
         """Get the first piece ready.  Raises BodyFailed."""
+        if self._stream.is_async:
+            from dualroute_wsgi.loop import Pour, worker_loop
+
+            desk = worker_loop().desk_for(self._served.channel)
+            self._pour = Pour(self._stream, desk, self._served.context, BUFFER_SIZE)
         self._first = self._fetch()
 
     def _fetch(self) -> bytes | None:
-        return _drive(self._stream.fetch(), self._context, self._channel)
+        if self._pour is not None:
+            return self._pour.fetch()
+        return self._served.context.run(self._stream.advance)
+
+    def end(self) -> None:
+        """Close the body, and bring the request to its end."""
+        served = self._served
+        if self._pour is not None:
+            served.context = self._pour.stop()
+        _drive(self._stream.close(), served.context, served.channel)
+        served.end()
 
     def close(self) -> None:
-        """Close the body.  The server calls this in the end, however that comes about."""
+        """Do what is left.  The server calls this in the end, however that comes about."""
         if not self._closed:
             self._closed = True
-            _drive(self._stream.close(), self._context, self._channel)
+            self.end()
 
 
 def _drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOverChannel) -> _T:

@@ -12,24 +12,34 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from dualroute.lifespan import Lifespan
+from dualroute.streams import BodyStream, awaited
 
 if TYPE_CHECKING:
     from dualroute_wsgi.adapter import HandOverChannel
 
-__all__ = ["WorkerLoop", "worker_loop"]
+__all__ = ["Desk", "Pour", "Visit", "WorkerLoop", "worker_loop"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
 
 GRACE = 5.0
 """How many seconds a coroutine that is cancelled, and the loop at exit, have to come to an end."""
 
+_PIECE_SIZE = 256
+"""How many bytes a piece that waits to be sent counts for, beside its own, so that tiny ones are bounded too."""
+
 
 class _Errand:
-    """A function for the waiting thread to call, and where its outcome goes."""
+    """A function for the server's thread to call, and where its outcome goes."""
 
     __slots__ = ("function", "future")
 
@@ -38,31 +48,28 @@ class _Errand:
         self.future = future
 
 
-class _Visit:
-    """One coroutine on the loop, and the thread that waits for it."""
+class Desk:
+    """Where the server's thread of one request waits for what the loop has for it.
+
+    Args:
+        loop: the worker's event loop.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.inbox: SimpleQueue[_Errand | None] = SimpleQueue()
-        self.task: asyncio.Task[Any] | None = None
-        self.failure: BaseException | None = None
+        # Errands, pieces of a body, and each visit when it has ended.
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
         self._reading: asyncio.Future[bytes] | None = None
-
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
-        """Start the coroutine.  Called on the loop."""
-        try:
-            self.task = self.loop.create_task(_coroutine(function, args), context=context)
-            self.task.add_done_callback(self._end)
-        except BaseException as error:
-            self.failure = error
-            self.inbox.put(None)
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self.inbox.put(None)
+        self._closed = False
 
     async def hand_over(self, function: Callable[[], bytes]) -> bytes:
-        """Have the waiting thread call `function`.  One that is given up is still under way, and is taken up again."""
+        """Have the server's thread call `function` when it waits here.
+
+        One that is given up is still under way, and is taken up again.  Raises RuntimeError once the request is over.
+        """
         if self._reading is None:
+            if self._closed:
+                raise RuntimeError("the request is over: its body can no longer be read")
             self._reading = self.loop.create_future()
             self.inbox.put(_Errand(function, self._reading))
         reading = self._reading
@@ -72,34 +79,155 @@ class _Visit:
             if reading.done():
                 self._reading = None
 
-    def wait(self) -> None:
-        """Wait until the coroutine has ended, running its errands.  Called in the server's thread."""
-        while (errand := self.inbox.get()) is not None:
+    def take(self, timeout: float | None = None) -> Any:
+        """Return what comes next, errands done on the way.  Called in the server's thread.  Raises queue.Empty."""
+        while isinstance(item := self.inbox.get(timeout=timeout), _Errand):
             piece, failure = b"", None
             try:
-                piece = errand.function()
+                piece = item.function()
             except Exception as error:
                 failure = error
-            self.loop.call_soon_threadsafe(_settle, errand.future, piece, failure)
+            self.loop.call_soon_threadsafe(_settle, item.future, piece, failure)
+        return item
 
-    def abandon(self) -> None:
-        """Cancel the coroutine and wait a while for it to end.  Called in the server's thread."""
+    def close(self) -> None:
+        """Do no more errands: the request is over.  Called in the server's thread."""
+
+        def close() -> None:
+            self._closed = True
+            if self._reading is not None and not self._reading.done():
+                self._reading.set_exception(RuntimeError("the request is over: its body can no longer be read"))
+                self._reading.exception()  # seen, if nobody waits for it any more
+
+        try:
+            self.loop.call_soon_threadsafe(close)
+        except RuntimeError:
+            pass  # the loop was closed: nothing runs on it any more
+
+
+class Visit:
+    """One coroutine on the loop, for the server's thread that waits at the desk.
+
+    Args:
+        desk: where to say that it has ended.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.task: asyncio.Task[Any] | None = None
+        self.failure: BaseException | None = None
+
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
+        """Start the coroutine.  Called on the loop."""
+        try:
+            self.task = self.desk.loop.create_task(_coroutine(function, args), context=context)
+            self.task.add_done_callback(self._end)
+        except BaseException as error:
+            self.failure = error
+            self.desk.inbox.put(self)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self.desk.inbox.put(self)
+
+    def outcome(self) -> Any:
+        """Return what the coroutine returned, or raise what it raised, after it has ended."""
+        failure, task = self.failure, self.task
+        try:
+            if failure is not None:
+                raise failure
+            assert task is not None, "a visit that did not fail has a task"
+            if task.cancelled():
+                raise RuntimeError("a handler raised CancelledError, but its request was not cancelled")
+            return task.result()
+        finally:
+            del self, failure, task  # the exception would hold this frame, and this frame it
+
+    def abandon(self) -> bool:
+        """Cancel the coroutine, wait a while for it to end, and tell whether it did.  Called in the server's thread."""
 
         def cancel() -> None:
             if self.task is not None:
                 self.task.cancel()
             else:  # the signal came before the coroutine was even handed over
-                self.inbox.put(None)
+                self.desk.inbox.put(self)
 
         try:
-            self.loop.call_soon_threadsafe(cancel)
+            self.desk.loop.call_soon_threadsafe(cancel)
         except RuntimeError:
-            return  # the loop was closed: nothing runs on it any more
+            return True  # the loop was closed: nothing runs on it any more
+        deadline = monotonic() + GRACE
         try:
-            while self.inbox.get(timeout=GRACE) is not None:
+            while self.desk.take(timeout=max(0, deadline - monotonic())) is not self:
                 pass
         except Empty:
-            pass
+            return False
+        return True
+
+
+class Pour:
+    """The pieces of a body of the loop's colour, made there ahead of the server's thread that sends them.
+
+    Args:
+        stream: the body.
+        desk: where the thread takes them.
+        context: the context that they are made in; nothing may be running in it.
+        buffer_size: how many bytes may wait to be sent.
+    """
+
+    def __init__(self, stream: BodyStream, desk: Desk, context: Context, buffer_size: int) -> None:
+        self._stream = stream
+        self._desk = desk
+        self._context = context
+        self._buffer_size = buffer_size
+        self._visit: Visit | None = None
+        self._ended = False
+        # Counted on one side each, so no lock is needed.
+        self._made = 0
+        self._sent = 0
+        self._room: asyncio.Event | None = None
+
+    async def _pour(self) -> None:
+        put = self._desk.inbox.put
+        room = asyncio.Event()
+        while (piece := await self._stream.advance_async()) is not None:
+            self._made += len(piece) + _PIECE_SIZE
+            put(piece)
+            while self._made - self._sent >= self._buffer_size:
+                room.clear()
+                self._room = room
+                if self._made - self._sent >= self._buffer_size:  # looked at once more, now that the thread will tell
+                    await room.wait()
+
+    def fetch(self) -> bytes | None:
+        """Return the next piece, or None after the last.  Called in the server's thread.  Raises BodyFailed."""
+        if self._ended:
+            return None
+        if self._visit is None:
+            self._visit = Visit(self._desk)
+            self._desk.loop.call_soon_threadsafe(self._visit.begin, self._pour, (), self._context)
+        item = self._desk.take()
+        if item is self._visit:
+            self._ended = True
+            try:
+                item.outcome()
+            finally:
+                del item  # its exception would hold this frame, and this frame it
+            return None
+        self._sent += len(item) + _PIECE_SIZE
+        room = self._room
+        if room is not None and self._made - self._sent <= self._buffer_size // 2:
+            self._room = None
+            self._desk.loop.call_soon_threadsafe(room.set)
+        piece: bytes = item
+        return piece
+
+    def stop(self) -> Context:
+        """End the making of pieces, and return the context to close the body in."""
+        if self._visit is not None and not self._ended:
+            self._ended = True
+            if not self._visit.abandon():
+                return self._context.copy()  # it goes on in its own
+        return self._context
 
 
 class WorkerLoop:
@@ -107,6 +235,7 @@ class WorkerLoop:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._lives: list[Lifespan] = []
         self._thread = threading.Thread(target=self._work, name="dualroute-loop", daemon=True)
         self._thread.start()
 
@@ -131,28 +260,35 @@ class WorkerLoop:
 
         Raises RuntimeError in the loop's own thread, which can't wait for itself.
         """
-        if threading.get_ident() == self._thread.ident:
-            raise RuntimeError("the WSGI side was called on its own event loop, which can't wait for itself")
-        visit = _Visit(self.loop)
-        channel.hand_over = visit.hand_over
+        visit = Visit(self.desk_for(channel))
         try:
             self.loop.call_soon_threadsafe(visit.begin, function, args, context)
-            visit.wait()
+            while visit.desk.take() is not visit:
+                pass
         except BaseException:
             # A signal, such as the one by which gunicorn ends a worker that takes too long.
             visit.abandon()
             raise
-        finally:
-            channel.hand_over = None
         try:
-            if visit.failure is not None:
-                raise visit.failure
-            assert visit.task is not None, "a visit that did not fail has a task"
-            if visit.task.cancelled():
-                raise RuntimeError("a handler raised CancelledError, but its request was not cancelled")
-            return visit.task.result()
+            return visit.outcome()
         finally:
             del visit  # an exception in it would hold this frame, and this frame the visit
+
+    def desk_for(self, channel: HandOverChannel) -> Desk:
+        """Return the desk of a request.  Raises RuntimeError in the loop's own thread."""
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError("the WSGI side was called on its own event loop, which can't wait for itself")
+        if channel.desk is None:
+            channel.desk = Desk(self.loop)
+        return channel.desk
+
+    def live(self, lifespan: Lifespan) -> None:
+        """Run a start-up, and have its shutdown run before the loop is closed.
+
+        Raises what the start-up failed with.
+        """
+        asyncio.run_coroutine_threadsafe(awaited(lifespan.startup()), self.loop).result()
+        self._lives.append(lifespan)
 
     def close(self) -> None:
         """Cancel what still runs, and stop; GRACE seconds at most."""
@@ -160,6 +296,11 @@ class WorkerLoop:
             return
 
         async def wind_up() -> None:
+            for lifespan in reversed(self._lives):
+                try:
+                    await asyncio.wait_for(awaited(lifespan.shutdown()), GRACE)
+                except Exception:
+                    logger.exception("the shutdown was given up")
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
@@ -169,7 +310,7 @@ class WorkerLoop:
             self.loop.stop()
 
         asyncio.run_coroutine_threadsafe(wind_up(), self.loop)
-        self._thread.join(GRACE + 1)
+        self._thread.join(GRACE * (1 + len(self._lives)) + 1)
         if not self._thread.is_alive():
             self.loop.close()
 

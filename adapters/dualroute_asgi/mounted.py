@@ -1,0 +1,428 @@
+"""ASGIApp: an ASGI application as an endpoint, for either protocol.
+
+It runs in a task of its own, on the server's event loop under ASGI and on the worker's under WSGI.  What it sends is
+kept, a bounded number of bytes of it, until it is asked for.  Under ASGI with nothing around it, it is simply awaited
+and given the server's own `receive` and `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dualroute.bodies import BUFFER_SIZE, Channel, streamable
+from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
+from dualroute.exchange import stream_failed
+from dualroute.foreign import AppBroken, ForeignApp, MountedResponse, disconnect_or
+from dualroute.handlers import Handler
+from dualroute.types import Message, Scope
+from dualroute_asgi.body import BridgedChannel
+from dualroute_asgi.threads import bind_all
+
+if TYPE_CHECKING:
+    from dualroute.connection import HTTPConnection
+    from dualroute.requests import Request
+    from dualroute.responses import Response
+    from dualroute.websockets import WebSocket
+
+__all__ = ["ASGIApp"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
+
+GRACE = 5.0
+"""How many seconds an application has to end after its request was given up, and to shut down."""
+
+_PIECE_SIZE = 256
+"""How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
+
+# What routing left in the scope is ours, and would mislead an application that has routes of its own.
+_OURS = ("app", "router", "route", "endpoint")
+
+_DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class ASGIApp(ForeignApp):
+    """An ASGI application, on both protocols.
+
+    It is an app by itself, to be handed to any server, and it is what a Mount, a Host or a fallback makes of an ASGI
+    application.  Under WSGI it runs on the worker's one event loop; it has no websockets there.
+
+    Args:
+        app: the application, called with a scope, ``receive`` and ``send``.
+        buffer_size: how many bytes of a response at most wait to be sent, before the application has to wait.
+        intercept_errors: True to have the exception handlers for a status answer where the application answers with
+            an error status (400 and up); by default its own answer stands.
+        lifespan: False to leave out the application's start-up and shutdown.
+
+    Raises TypeError for what can't be called, or is called like a WSGI application.
+    """
+
+    protocol: ClassVar[str] = "ASGI"
+
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        *,
+        buffer_size: int = BUFFER_SIZE,
+        intercept_errors: bool = False,
+        lifespan: bool = True,
+    ) -> None:
+        super().__init__(app, buffer_size=buffer_size, intercept_errors=intercept_errors)
+        self.has_lifespan = lifespan
+        self.handler = Handler(self.respond)
+        self.bare_handler = None if intercept_errors else Handler(self.respond_directly)
+        self.websocket_handler = Handler(self.serve_websocket)
+        # One for each event loop that serves, since a process may serve both protocols.
+        self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
+
+    async def respond(self, request: Request) -> Response:
+        """Call the application, and return its response; more of the body may be yet to come.
+
+        Raises what the application raises, BodyTooLarge, and AppBroken where it does not keep to the specification.
+        """
+        channel = request._body_channel
+        channel.require_within_limit()
+        scope = self._scope(request)
+        scope["extensions"] = {}  # what could be passed on is what both protocols have
+        session = _Session(self, scope, channel, waits=request.environ is None)
+        try:
+            response = await session.begin()
+            channel.require_within_limit()
+        except BaseException:
+            await session.aclose()
+            raise
+        if session.has_more():
+            request.closing.append(session.aclose)
+        return self._answered(response)
+
+    async def respond_directly(self, request: Request) -> Response:
+        """Have the application send its response itself, where the server is an ASGI server."""
+        channel = request._body_channel
+        if not isinstance(channel, BridgedChannel) or channel.send is None:
+            return await self.respond(request)
+        transfer = _Transfer(self, channel)
+        try:
+            await self.app(self._scope(request), transfer.receive, transfer.send)
+            transfer.require_complete()
+        except Exception as error:
+            if not transfer.started:
+                raise disconnect_or(error, transfer.cut_short) from error.__cause__
+            if not transfer.client_left:
+                stream_failed(request, error, started=True)
+                transfer.response.cut = True
+        transfer.response.sent = True
+        return transfer.response
+
+    async def serve_websocket(self, websocket: WebSocket) -> None:
+        """Have the application serve a websocket."""
+
+        async def send(message: Message) -> None:
+            try:
+                await websocket.send(message)
+            except WebSocketDisconnect as gone:
+                raise ConnectionResetError(str(gone)) from None  # which the specification has it raise
+
+        await self.app(self._scope(websocket), websocket.receive, send)
+
+    def _scope(self, connection: HTTPConnection) -> Scope:
+        scope = dict(connection.scope)
+        for key in _OURS:
+            scope.pop(key, None)
+        life = self._lives.get(asyncio.get_running_loop()) if self._lives else None
+        scope["state"] = {**(life.state if life is not None else {}), **connection.state._state}
+        return scope
+
+    async def startup(self) -> None:
+        """Run the application's start-up, if it has one.  Raises RuntimeError where it says that it failed."""
+        loop = asyncio.get_running_loop()
+        life = _Life(self)
+        await life.start()
+        self._lives[loop] = life
+
+    async def shutdown(self) -> None:
+        """Run its shutdown."""
+        life = self._lives.pop(asyncio.get_running_loop(), None)
+        if life is not None:
+            await life.end()
+
+
+class _Life:
+    """The lifespan of an application (ASGI specification, "Lifespan Protocol")."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.state: dict[str, Any] = {}
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        await self._app.app(scope, self._events.get, self._send)
+
+    async def _send(self, message: Message) -> None:
+        if message["type"].startswith("lifespan.") and not self._answer.done():
+            self._answer.set_result(message)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if self._answer.done():
+            if error is not None:
+                logger.error("the lifespan of %s failed", self._app.described(), exc_info=error)
+            return
+        # It has no lifespan: then it is to be served without.
+        logger.debug("%s takes no lifespan: %r", self._app.described(), error)
+        self._answer.set_result(None)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
+        self._events.put_nowait({"type": "lifespan.startup"})
+        message = await self._answer
+        if message is not None and message["type"] == "lifespan.startup.failed":
+            raise RuntimeError(f"the start-up of {self._app.described()} failed: {message.get('message') or ''}")
+
+    async def end(self) -> None:
+        task = self._task
+        assert task is not None, "what ends has begun"
+        if task.done():
+            return
+        self._answer = asyncio.get_running_loop().create_future()
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        message = await self._answer
+        if message is not None and message["type"] == "lifespan.shutdown.failed":
+            logger.error("the shutdown of %s failed: %s", self._app.described(), message.get("message") or "")
+        await asyncio.wait([task], timeout=GRACE)
+
+
+class _Session:
+    """One request in an application, and the pieces of its response."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, channel: Channel, *, waits: bool) -> None:
+        self._app = app
+        self._scope = scope
+        self._channel = channel
+        # Whether whoever ends the session waits for what the application does after its response.
+        self._waits = waits
+        self._source: Channel | None = None
+        self._told_end = False
+        self._task: asyncio.Task[None] | None = None
+        self._response: MountedResponse | None = None
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._complete = False
+        self._failure: BaseException | None = None
+        # Waited for by the consumer, by the application's send, and by its receive after the body.
+        self._news: asyncio.Event = asyncio.Event()
+        self._room: asyncio.Event | None = None
+        self._gone: asyncio.Event = asyncio.Event()
+
+    # The application's side.
+
+    async def _run(self) -> None:
+        await self._app.app(self._scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        if self._source is None:
+            self._source = streamable(self._channel)
+        if not self._told_end and not self._gone.is_set():
+            try:
+                piece = await self._source.receive()
+            except ClientDisconnect:
+                return dict(_DISCONNECT)
+            self._told_end = not piece or self._source.ended
+            return {"type": "http.request", "body": piece, "more_body": not self._told_end}
+        await self._until_gone()
+        return dict(_DISCONNECT)
+
+    async def _until_gone(self) -> None:
+        if isinstance(self._channel, BridgedChannel):
+            watching = asyncio.ensure_future(self._channel.watch())
+            leaving = asyncio.ensure_future(self._gone.wait())
+            try:
+                await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                watching.cancel()
+                leaving.cancel()
+        else:
+            await self._gone.wait()
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self._response is not None:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
+            self._response = response_from(self._app, message)
+        elif kind == "http.response.body":
+            if self._response is None:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
+            if self._complete:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
+            if self._gone.is_set():
+                raise ConnectionResetError("the client is gone")
+            piece = message.get("body") or b""
+            if piece:
+                self._pieces.append(bytes(piece))
+                self._size += len(piece) + _PIECE_SIZE
+            if not message.get("more_body"):
+                self._complete = True
+                self._news.set()
+            elif piece:
+                self._news.set()
+                while self._size >= self._app.buffer_size and not self._gone.is_set():
+                    self._room = asyncio.Event()
+                    await self._room.wait()
+        else:
+            # Trailers, pushes, paths of files: extensions that were not offered.
+            logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self._complete or self._gone.is_set():
+            error = self._failure
+            if isinstance(error, Exception) and not self._gone.is_set():
+                logger.error("%s failed after its response", self._app.described(), exc_info=error)
+        elif self._failure is None:
+            what = "before the end of its response" if self._response is not None else "without a response"
+            self._failure = AppBroken(f"{self._app.described()} returned {what}")
+        self._news.set()
+
+    # The side of whoever answers the request.
+
+    async def begin(self) -> MountedResponse:
+        """Return the response, when there is a piece of its body; all of the body, where it is there."""
+        context = copy_context()
+        self._task = asyncio.create_task(self._run(), context=context)
+        self._task.add_done_callback(self._ended)
+        await self._news.wait()
+        bind_all(context)
+        response = self._response
+        if self._failure is not None and not self._complete and not self._pieces:
+            try:
+                self._raise_failure()
+            except Exception as error:
+                raise disconnect_or(error, self._channel.cut_short) from error.__cause__
+        assert response is not None, "there is no piece without a response"
+        if self._complete:
+            response.body = b"".join(self._pieces) if len(self._pieces) != 1 else self._pieces[0]
+            self._pieces.clear()
+        else:
+            response.body_iterator = self
+        return response
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        assert failure is not None
+        if isinstance(failure, asyncio.CancelledError):
+            failure = AppBroken(f"{self._app.described()} cancelled itself")
+        try:
+            raise failure
+        finally:
+            del self, failure  # the exception would hold this frame, and this frame it
+
+    def has_more(self) -> bool:
+        """Tell whether there will be something to wait for when the response was sent."""
+        return self._task is not None and not self._task.done() and (self._waits or not self._complete)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._pieces:
+            if self._complete:
+                raise StopAsyncIteration
+            if self._failure is not None:
+                self._raise_failure()
+            self._news.clear()
+            await self._news.wait()
+        piece = self._pieces.popleft()
+        self._size -= len(piece) + _PIECE_SIZE
+        if self._room is not None and self._size <= self._app.buffer_size // 2:
+            self._room.set()
+            self._room = None
+        return piece
+
+    async def aclose(self) -> None:
+        """End the session: cancel the application, unless its response is complete, and wait for it to end."""
+        task = self._task
+        if task is None or task.done():
+            return
+        if self._complete:
+            if self._waits:
+                await asyncio.wait([task])
+            return
+        self._gone.set()
+        if self._room is not None:
+            self._room.set()
+        task.cancel()
+        _, running = await asyncio.wait([task], timeout=GRACE)
+        if running:
+            logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
+
+
+class _Transfer:
+    """A response that an application sends to the server itself."""
+
+    def __init__(self, app: ASGIApp, channel: BridgedChannel) -> None:
+        self._app = app
+        self._receive = channel.raw_receive
+        self._send = channel.send
+        self._start: Message | None = None
+        self._body_ended = False
+        self._open = False
+        self.response: MountedResponse
+        self.started = False
+        self.client_left = False
+        self.cut_short = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._body_ended = not message.get("more_body")
+        elif not self._body_ended:
+            self.cut_short = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self._start is not None:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
+            self.response = response_from(self._app, message)
+            self._start = message
+            return  # it goes out with the first piece, as everywhere
+        if self._start is None and kind == "http.response.body":
+            raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
+        assert self._send is not None, "this is for servers that can be sent to"
+        try:
+            if not self.started and self._start is not None:
+                self.started = True
+                await self._send(self._start)
+            if kind == "http.response.body":
+                self._open = bool(message.get("more_body"))
+            await self._send(message)
+        except OSError:
+            self.client_left = True
+            raise
+
+    def require_complete(self) -> None:
+        """Raise AppBroken where the application did not finish its response."""
+        if not self.started or self._open:
+            what = "without a response" if self._start is None else "before the end of its response"
+            raise AppBroken(f"{self._app.described()} returned {what}")
+
+
+def response_from(app: ASGIApp, message: Message) -> MountedResponse:
+    """Return the response that an ``http.response.start`` event begins.  Raises AppBroken where it can't be sent."""
+    status = message.get("status")
+    if not isinstance(status, int) or not 100 <= status <= 999:
+        raise AppBroken(f"{app.described()} gave the status {status!r}; it must be a number of three digits")
+    try:
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers") or ()]
+        return MountedResponse(status, headers)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise AppBroken(f"{app.described()} gave a response header that can't be sent: {error}") from error

@@ -1,0 +1,296 @@
+"""The pieces of a body that a thread makes and the event loop sends, a bounded number of bytes between them.
+
+A thread comes for a *visit*: it makes pieces until the body ends or `buffer_size` bytes wait to be sent, and then
+leaves for other work.  When half of them have been sent, another visit begins.  So a response that is ready costs one
+visit, a long one costs a visit for every so many bytes and not one for each piece, and a client that reads slowly
+holds no thread.
+
+What a thread has made is put into a deque.  For the first QUIET seconds of a visit the loop is not woken by it but looks
+by itself in the end: most visits are over by then, and two threads that wake one another for each piece spend more
+time on that than on the pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextvars import Context
+from typing import Any, Self
+
+from dualroute.responses import Response
+from dualroute.streams import BodyFailed, BodyStream, in_place
+from dualroute_asgi.threads import ThreadPool, bind_all
+
+__all__ = ["Pump"]
+
+_PIECE_SIZE = 256
+"""How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
+
+QUIET = 0.001
+"""How many seconds a visit goes on before each piece that it makes wakes the event loop."""
+
+_END: Any = object()
+
+
+class _Visit:
+    """One go of a thread."""
+
+    __slots__ = ("_claim", "_pump", "context", "failure", "over")
+
+    context: Context
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self.failure: BaseException | None = None
+        self.over = False
+        # Whoever takes the one claim has decided: the thread to begin, or a cancellation to give the visit up.
+        self._claim = [True]
+
+    def claim(self) -> bool:
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
+
+    def report(self, result: Any, error: BaseException | None) -> None:
+        self.failure = error
+        self.over = True
+        self._pump._quiet = False
+        self._pump._put_item(self)
+
+
+class _Wait(asyncio.Future[None]):
+    """A wait for a visit to give something.
+
+    A visit that has begun can't be stopped at once: it is told, and the wait goes on until it has heard.
+    """
+
+    def __init__(self, pump: Pump) -> None:
+        super().__init__(loop=pump._loop)
+        self._pump = pump
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self._pump._give_up_visit():
+            return super().cancel(msg)
+        # asyncio.Task takes False to mean that this can't be cancelled, and cancels itself at its next step.
+        return False
+
+
+class Pump:
+    """An async iterator over the pieces of a body that is iterated over in threads.
+
+    Args:
+        threads: where the visits are made.
+        buffer_size: how many bytes may wait to be sent before a visit ends.
+        on_cancel: called where a visit under way is to end early.
+    """
+
+    def __init__(self, threads: ThreadPool, buffer_size: int, on_cancel: Callable[[], object] | None = None) -> None:
+        self._threads = threads
+        self._buffer_size = buffer_size
+        self._on_cancel = on_cancel
+        self._loop = asyncio.get_running_loop()
+        self._stream: BodyStream | None = None
+        # Pieces, _END, a BodyFailed, and each visit after all that it gave.
+        self._items: deque[Any] = deque()
+        # Counted on one side each, so no lock is needed.
+        self._made = 0
+        self._sent = 0
+        self._woken = False
+        self._quiet = False
+        self._wait: _Wait | None = None
+        self._visit: _Visit | None = None
+        self._stopping = False
+        self._closed = False
+        self._ended = False
+
+    @classmethod
+    def over(cls, stream: BodyStream, threads: ThreadPool, buffer_size: int) -> Self:
+        """Return a pump for a body that is there."""
+        pump = cls(threads, buffer_size)
+        pump._stream = stream
+        return pump
+
+    # In the thread of a visit.
+
+    def _begin(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        response = function(*args)
+        # The loop is not woken for it: what follows does that.
+        self._items.append(response)
+        if isinstance(response, Response) and response.body_iterator is not None:
+            self._stream = BodyStream(response)
+            self._make()
+
+    def _make(self) -> None:
+        stream = self._stream
+        assert stream is not None, "there is a body to make pieces of"
+        try:
+            while not self._stopping:
+                if self._made - self._sent >= self._buffer_size:
+                    return
+                piece = stream.advance()
+                if piece is None:
+                    self._put_item(_END)
+                    break
+                self._made += len(piece) + _PIECE_SIZE
+                self._put_item(piece)
+        except BodyFailed as failed:
+            self._put_item(failed)
+        self._close()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            in_place(self._stream.close())
+        self._closed = True
+
+    def _put_item(self, item: Any) -> None:
+        self._items.append(item)
+        if not self._woken and not self._quiet:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile: nobody waits
+
+    # On the loop.
+
+    def _wake(self) -> None:
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_result(None)
+
+    def _start_visit(self, function: Callable[..., Any], *args: Any) -> _Visit:
+        self._visit = visit = _Visit(self)
+        self._quiet = True
+        self._threads.listen_later(self.listen, QUIET)
+        visit.context = self._threads.start(function, args, visit)
+        return visit
+
+    def listen(self) -> None:
+        """Be woken by each piece from now on."""
+        self._quiet = False
+        if self._items:
+            self._wake()
+
+    def _give_up_visit(self) -> bool:
+        """Have the visit end early; tell whether it had not even begun."""
+        self._stopping = True
+        visit = self._visit
+        if visit is None:
+            return True
+        if visit.claim():
+            self._visit = None
+            return True
+        if self._on_cancel is not None:
+            self._on_cancel()
+        return False
+
+    async def _next_item(self) -> Any:
+        """Return what comes next of the visit under way; the visit itself when it is over."""
+        while not self._items:
+            self._wait = _Wait(self)
+            self._woken = False
+            try:
+                # Looked at once more, now that whatever comes wakes the loop.
+                if not self._items:
+                    await self._wait
+            finally:
+                self._wait = None
+        item = self._items.popleft()
+        if self._visit is not None and item is self._visit:
+            bind_all(self._visit.context)
+            self._visit = None
+        return item
+
+    async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Call `function` in a thread and return what it returns; pieces of a response's body are made at once.
+
+        The body of a response that is not complete by then becomes this pump.
+        """
+        visit = self._start_visit(self._begin, function, args)
+        try:
+            outcome = await self._next_item()
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        if outcome is visit:
+            failure = visit.failure
+            assert failure is not None, "a visit without an outcome has failed"
+            try:
+                raise failure
+            finally:
+                del failure, visit, outcome  # the exception would hold this frame, and this frame it
+        items = self._items
+        if self._stream is None:
+            await self._next_item()
+        elif self._closed and len(items) > 1 and items[-1] is visit and items[-2] is _END:
+            self._visit = None
+            self._ended = True
+            items.pop()
+            items.pop()
+            outcome.body, outcome.body_iterator = b"".join(items), None
+            items.clear()
+            bind_all(visit.context)
+        else:
+            outcome.body_iterator = self
+            bind_all(visit.context)
+        return outcome
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self.fetch()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def fetch(self) -> bytes | None:
+        """Return the next piece, or None after the last.  Raises what making it raised."""
+        while not self._ended:
+            if self._made - self._sent <= self._buffer_size // 2:
+                self._go_on()
+            item = await self._next_item()
+            if isinstance(item, bytes):
+                self._sent += len(item) + _PIECE_SIZE
+                return item
+            if item is _END:
+                self._ended = True
+            elif isinstance(item, BodyFailed):
+                self._ended = True
+                raise item.error
+            elif item.failure is not None:
+                self._ended = True
+                raise item.failure
+        return None
+
+    def _go_on(self) -> None:
+        """Start another visit, where the one before was left because enough was made."""
+        visit = self._visit
+        if self._closed or self._stopping or (visit is not None and (not visit.over or visit.failure is not None)):
+            return
+        if visit is not None:
+            bind_all(visit.context)
+        self._start_visit(self._make)
+
+    async def aclose(self) -> None:
+        """Close the body, once the visit under way is over."""
+        cancelled: BaseException | None = None
+        if self._visit is not None and not self._ended:
+            self._give_up_visit()
+        self._ended = True
+        if self._visit is None and self._stream is None:
+            self._closed = True
+        while self._visit is not None or not self._closed:
+            if self._visit is None:
+                self._start_visit(self._close)
+            try:
+                await self._next_item()
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._stopping = True
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled

@@ -1,0 +1,353 @@
+"""WSGIApp: a WSGI application as an endpoint (PEP 3333), for either protocol.
+
+It is called in the server's own thread under WSGI, and in a thread of the pool under ASGI.  What it reads and what it
+gives is the same there: the adapter's channel and the response's iterable are all that it touches.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from dualroute.bodies import BUFFER_SIZE, CHUNK_SIZE, Channel, streamable
+from dualroute.exceptions import BodyTooLarge, ClientDisconnect
+from dualroute.foreign import (
+    DEFAULT_MAX_THREADS,
+    AppBroken,
+    ForeignApp,
+    MountedResponse,
+    StreamingHandler,
+    disconnect_or,
+)
+from dualroute.translation import environ_from_scope, wsgi_text
+from dualroute.types import Environ, ExcInfo
+
+if TYPE_CHECKING:
+    from dualroute.requests import SyncRequest
+    from dualroute.responses import Response
+
+__all__ = ["FileWrapper", "WSGIApp"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
+
+# Latin-1 is what WSGI has for text ("Unicode Issues"), and a reason has no control characters (RFC 9112 section 4).
+_STATUS = re.compile(r"([1-9][0-9]{2}) ([\x20-\x7e\x80-\xff]*)")
+
+
+@lru_cache(256)
+def _parsed(status: str) -> tuple[int, str] | None:
+    match = _STATUS.fullmatch(status)
+    return None if match is None else (int(match[1]), match[2])
+
+
+class WSGIApp(ForeignApp):
+    """A WSGI application, on both protocols.
+
+    It is an app by itself, to be handed to any server, and it is what a Mount, a Host or a fallback makes of a WSGI
+    application.  Under ASGI the environ has the scope in ``dualroute.scope``, and the application runs in a thread,
+    which it holds neither while a request of up to `buffer_size` bytes is still coming in nor while a response waits
+    for the client.
+
+    Args:
+        app: the application, called with an environ and ``start_response``.
+        buffer_size: how many bytes at most wait between the application and an ASGI server, each way.
+        intercept_errors: True to have the exception handlers for a status answer where the application answers with
+            an error status (400 and up); by default its own answer stands.
+        max_threads: how many requests may be in the application at once, where this object is served by itself under
+            ASGI.
+
+    Raises TypeError for what can't be called, or is called like an ASGI application.
+    """
+
+    protocol: ClassVar[str] = "WSGI"
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        buffer_size: int = BUFFER_SIZE,
+        intercept_errors: bool = False,
+        max_threads: int = DEFAULT_MAX_THREADS,
+    ) -> None:
+        super().__init__(app, buffer_size=buffer_size, intercept_errors=intercept_errors, max_threads=max_threads)
+        self.handler = StreamingHandler(self.respond, buffer_size=buffer_size)
+
+    def respond(self, request: SyncRequest) -> Response:
+        """Call the application, and return its response; the body is yet to be iterated over.
+
+        Raises what the application raises, BodyTooLarge, and AppBroken where it does not keep to PEP 3333.
+        """
+        channel = request._body_channel
+        channel.require_within_limit()
+        environ = self._environ(request, channel)
+        reply = _Reply(self, environ, request.closing)
+        try:
+            response = reply.begin()
+            # Whatever the application made of the error that reading gave it.
+            channel.require_within_limit()
+        except BaseException as error:
+            reply.close()
+            channel.require_within_limit()
+            if channel.cut_short and isinstance(error, Exception) and not isinstance(error, ClientDisconnect):
+                raise disconnect_or(error, cut_short=True) from error
+            raise
+        return self._answered(response)
+
+    def _environ(self, request: SyncRequest, channel: Channel) -> Environ:
+        target = request._target
+        mounted = request._mounted
+        environ = request.environ
+        if environ is None:
+            if mounted:
+                target = target._replace(root_path=target.root_path + mounted, path=target.path[len(mounted) :])
+            environ = environ_from_scope(request._given_scope or {}, target)
+            environ["wsgi.file_wrapper"] = FileWrapper
+            length_counts = "HTTP_TRANSFER_ENCODING" not in environ
+        else:
+            environ = dict(environ)
+            if mounted or not environ.get("PATH_INFO", "").startswith("/"):
+                environ["SCRIPT_NAME"] = wsgi_text(target.root_path + mounted)
+                environ["PATH_INFO"] = wsgi_text(target.path[len(mounted) :])
+            environ.setdefault("wsgi.file_wrapper", FileWrapper)
+            length_counts = not (environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
+        if not length_counts:
+            environ.pop("CONTENT_LENGTH", None)
+        environ["wsgi.input_terminated"] = True
+        environ["wsgi.input"] = self._input(environ, channel)
+        return environ
+
+    def _input(self, environ: Environ, channel: Channel) -> IO[bytes]:
+        if channel.body is None and not channel.may_have_body() and not channel.cut_short:
+            return io.BytesIO()
+        source = streamable(channel)
+        begun: list[bytes] = []
+        if not environ.get("CONTENT_LENGTH"):
+            # Many applications read nothing without a length (Django).  A body that is there in full has one.
+            size, piece = 0, b""
+            try:
+                while size < self.buffer_size and (piece := source.read()):
+                    begun.append(piece)
+                    size += len(piece)
+            except ClientDisconnect:
+                piece = b"cut short"
+            if not piece:
+                environ["CONTENT_LENGTH"] = str(size)
+                environ.pop("HTTP_TRANSFER_ENCODING", None)
+                return io.BytesIO(b"".join(begun))
+        return io.BufferedReader(_RawInput(source, begun), CHUNK_SIZE)
+
+
+class _RawInput(io.RawIOBase):
+    """The pieces of a request body, for a BufferedReader to make ``wsgi.input`` of."""
+
+    def __init__(self, channel: Channel, begun: list[bytes]) -> None:
+        super().__init__()
+        self._channel = channel
+        self._begun = begun
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._piece
+        if not piece:
+            piece = memoryview(self._begun.pop(0) if self._begun else self._read())
+        size = min(len(piece), len(buffer))
+        buffer[:size] = piece[:size]
+        self._piece = piece[size:]
+        return size
+
+    def _read(self) -> bytes:
+        try:
+            return self._channel.read()
+        except ClientDisconnect as error:
+            raise InputCutShort("the client stopped short of the end of the request body") from error
+        except BodyTooLarge as error:
+            raise InputTooLarge(self._channel.limit or 0) from error
+
+
+class InputCutShort(ClientDisconnect, OSError):
+    """What reading ``wsgi.input`` raises where the client has gone; applications expect an OSError."""
+
+
+class InputTooLarge(BodyTooLarge, OSError):
+    """What reading ``wsgi.input`` raises beyond the limit."""
+
+
+class _Reply:
+    """What an application answers: first its status and headers, then the pieces of its body."""
+
+    def __init__(self, app: WSGIApp, environ: Environ, closing: list[Callable[[], Any]]) -> None:
+        self._app = app
+        self._environ = environ
+        self._closing = closing
+        self._started: MountedResponse | None = None
+        self._committed = False
+        self._result: Any = None
+        self._iterator: Iterator[Any] | None = None
+        # The next piece, where it was got before it was asked for.
+        self._pending: bytes | None = None
+        # What went through write(): where it is written, and how far it was read.
+        self._written: Any = None
+        self._read_to = 0
+        self._closed = False
+        self._native = False
+
+    def begin(self) -> MountedResponse:
+        """Call the application, and iterate over what it returns until there is a piece to send."""
+        result = self._result = self._app.app(self._environ, self.start_response)
+        if type(result) in (list, tuple):
+            response = self._require_start()
+            if self._written is None:
+                response.body = result[0] if len(result) == 1 and type(result[0]) is bytes else self._join(result)
+                self._committed = True
+                return response
+        elif isinstance(result, bytes | str) or not (hasattr(result, "__iter__") or hasattr(result, "__getitem__")):
+            kind = "None" if result is None else f"a {type(result).__name__}"
+            raise AppBroken(f"{self._app.described()} returned {kind}; it must return an iterable of bytes")
+        self._closing.append(self.close)
+        wrapper = self._environ["wsgi.file_wrapper"]
+        # What the server made itself is left for it as it is: it may send the file by a system call.
+        self._native = wrapper is not FileWrapper and isinstance(wrapper, type) and isinstance(result, wrapper)
+        if not self._native or self._started is None or self._written is not None:
+            self._pending = self._advance()
+        response = self._require_start()
+        self._committed = True
+        # The response leads here from now on, and nothing leads back: no cycle.
+        self._started = None
+        response.body_iterator = self
+        return response
+
+    def _require_start(self) -> MountedResponse:
+        if self._started is None:
+            raise AppBroken(f"{self._app.described()} did not call start_response")
+        return self._started
+
+    def _join(self, pieces: Any) -> bytes:
+        return b"".join([self._checked(piece) for piece in pieces])
+
+    def _checked(self, piece: Any) -> bytes:
+        if not isinstance(piece, bytes):
+            raise AppBroken(f"{self._app.described()} gave a {type(piece).__name__} for a piece of its body, not bytes")
+        return piece
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        """Take the status and the headers (see PEP 3333 on this callable)."""
+        if exc_info is not None:
+            try:
+                if self._committed:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self._started is not None or self._committed:
+            raise AppBroken(f"{self._app.described()} called start_response twice, and without exc_info")
+        parsed = _parsed(status) if isinstance(status, str) else None
+        if parsed is None:
+            raise AppBroken(
+                f"{self._app.described()} gave the status {status!r}; it must be three digits, a space and a reason"
+            )
+        try:
+            self._started = MountedResponse(parsed[0], headers, parsed[1])
+        except (TypeError, ValueError) as error:
+            raise AppBroken(f"{self._app.described()} gave a response header that can't be sent: {error}") from error
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the body the old way; it is kept, in a file beyond `buffer_size`, until the app returns."""
+        if self._written is None:
+            from tempfile import SpooledTemporaryFile
+
+            self._written = SpooledTemporaryFile(self._app.buffer_size)  # noqa: SIM115  # closed with the reply
+        self._written.seek(0, io.SEEK_END)
+        self._written.write(self._checked(data))
+        self._committed = self._committed or bool(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece, self._pending = self._pending, None
+        if piece is None:
+            piece = self._advance()
+            if piece is None:
+                raise StopIteration
+        return piece
+
+    def _advance(self) -> bytes | None:
+        """Return the next piece that is not empty, or None after the last."""
+        if self._iterator is None:
+            self._iterator = iter(self._result)
+        for piece in self._iterator:
+            data = self._checked(piece)
+            if data:
+                if self._written is not None:
+                    self.write(data)  # behind what was written before it
+                    break
+                return data
+        if self._written is not None:
+            self._written.seek(self._read_to)
+            written: bytes = self._written.read(CHUNK_SIZE)
+            self._read_to += len(written)
+            return written or None
+        return None
+
+    def native(self) -> Any:
+        """Return the server's own file wrapper, untouched, where that is what the application returned, or None.
+
+        It is the server's to close from then on.
+        """
+        if not self._native or self._iterator is not None:
+            return None
+        self._closed = True
+        self._closing.remove(self.close)
+        result, self._result = self._result, None
+        return result
+
+    def close(self) -> None:
+        """Close what the application returned, once (PEP 3333)."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.close in self._closing:
+            self._closing.remove(self.close)
+        if self._written is not None:
+            self._written.close()
+        # Not kept: what an application returns may hold start_response, and so this.
+        result, self._result, self._iterator = self._result, None, None
+        close = getattr(result, "close", None)
+        if close is not None:
+            try:
+                close()
+            except Exception:
+                logger.exception("close() of the response of %s failed", self._app.described())
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper`` where the server has none: the content of a file, piece by piece.
+
+    Args:
+        filelike: has `read`, and perhaps `close`.
+        block_size: how many bytes to read at a time.  It is a suggestion: fewer than 64 KiB are not worth a trip.
+    """
+
+    def __init__(self, filelike: Any, block_size: int = CHUNK_SIZE) -> None:
+        self.filelike: Any = filelike
+        self._size = max(block_size, CHUNK_SIZE)
+        if hasattr(filelike, "close"):
+            self.close: Callable[[], object] = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        data: bytes = self.filelike.read(self._size)
+        if not data:
+            raise StopIteration
+        return data

@@ -1,0 +1,134 @@
+"""From a WSGI environ to the ASGI scope it amounts to, and from a scope to the environ (PEP 3333).
+
+Neither knows more than the other, but for what WSGI can't show: repeated headers are joined into one, and a name with
+an underscore is dropped, because WSGI can't tell it from the same name with a hyphen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dualroute.paths import quote_path
+from dualroute.targets import Target
+from dualroute.types import Environ, Scope
+
+__all__ = ["environ_from_scope", "environ_headers", "scope_from_environ", "scope_headers", "wsgi_text"]
+
+
+def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
+    """Return the ASGI scope ("HTTP Connection Scope") that a WSGI environ amounts to."""
+    port = str(environ.get("SERVER_PORT") or "")
+    client = environ.get("REMOTE_ADDR")
+    client_port = str(environ.get("REMOTE_PORT") or "0")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).partition("/")[2] or "1.1",
+        "method": target.method,
+        "scheme": environ["wsgi.url_scheme"],
+        "path": target.root_path + target.path,
+        "raw_path": quote_path(target.root_path + target.path).encode("ascii"),
+        "query_string": str(environ.get("QUERY_STRING", "")).encode("latin-1"),
+        "root_path": target.root_path,
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in environ_headers(environ)],
+        "client": (client, int(client_port) if client_port.isdecimal() else 0) if client else None,
+        "server": (environ["SERVER_NAME"], int(port) if port.isdecimal() else None),
+        "extensions": {},
+    }
+
+
+def environ_from_scope(scope: Scope, target: Target) -> Environ:
+    """Return the WSGI environ that an ASGI scope amounts to, the body left out (``wsgi.input``).
+
+    Args:
+        scope: the scope, of type "http".
+        target: what was read off it: see `target_from_scope`.
+    """
+    server = scope.get("server")
+    client = scope.get("client")
+    name, port = (server[0], server[1]) if server else ("localhost", None)
+    scheme: str = scope.get("scheme") or "http"
+    if not name or "/" in name:  # a unix socket
+        name = "localhost"
+    environ: Environ = {
+        "REQUEST_METHOD": target.method,
+        "SCRIPT_NAME": wsgi_text(target.root_path),
+        "PATH_INFO": wsgi_text(target.path),
+        "QUERY_STRING": (scope.get("query_string") or b"").decode("latin-1"),
+        "SERVER_NAME": name,
+        "SERVER_PORT": str(port or (443 if scheme == "https" else 80)),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version') or '1.1'}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "dualroute.scope": scope,
+    }
+    if client and client[0]:
+        environ["REMOTE_ADDR"] = client[0]
+        if client[1]:
+            environ["REMOTE_PORT"] = str(client[1])
+    for raw_name, raw_value in scope["headers"]:
+        key = _known_keys.get(raw_name)
+        if key is None:
+            key = _environ_key(raw_name)
+        if not key:
+            continue
+        value = raw_value.decode("latin-1")
+        if key in environ:
+            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+        environ[key] = value
+    return environ
+
+
+# Header names seen, with their keys.  A client chooses its headers, so the memory is bounded.
+_known_keys: dict[bytes, str] = {}
+_KNOWN_KEYS_LIMIT = 1024
+
+
+def _environ_key(raw_name: bytes) -> str:
+    """Return the key of a request header in an environ; none for a name with an underscore."""
+    key = raw_name.decode("latin-1").upper().replace("-", "_")
+    if b"_" in raw_name:
+        key = ""
+    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    if len(_known_keys) >= _KNOWN_KEYS_LIMIT:
+        _known_keys.clear()
+    _known_keys[raw_name] = key
+    return key
+
+
+def wsgi_text(text: str) -> str:
+    """Return text as WSGI transports it: each byte of its UTF-8 as a Latin-1 character ("Unicode Issues")."""
+    return text if text.isascii() else text.encode("utf-8").decode("latin-1")
+
+
+def environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the request headers in an environ."""
+    headers = []
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            # CGI's own two come without the prefix; a copy of them with it is a client's doing or a server's habit.
+            if key not in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
+                headers.append((key[5:].replace("_", "-").lower(), value))
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            headers.append((key.replace("_", "-").lower(), value))
+    return headers
+
+
+def scope_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the request headers of a scope, each name once."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("latin-1").lower()
+        if "_" in name:
+            continue
+        value = raw_value.decode("latin-1")
+        known = headers.get(name)
+        headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
+    return headers

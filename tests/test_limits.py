@@ -1,0 +1,139 @@
+"""Limits on request bodies: the bytes that come are counted, on both protocols, for handlers of both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import httpx
+import pytest
+
+from dualroute import (
+    DualRoute,
+    Host,
+    HTTPException,
+    Limits,
+    Mount,
+    PlainTextResponse,
+    Request,
+    Response,
+    Route,
+    SyncRequest,
+)
+from tests.conftest import Serve
+
+
+def size(request: SyncRequest) -> Response:
+    return PlainTextResponse(str(len(request.body())))
+
+
+async def size_async(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+def streamed(request: SyncRequest) -> Response:
+    return PlainTextResponse(str(sum(len(piece) for piece in request.stream())))
+
+
+async def streamed_async(request: Request) -> Response:
+    return PlainTextResponse(str(sum([len(piece) async for piece in request.stream()])))
+
+
+def unread(request: SyncRequest) -> Response:
+    return PlainTextResponse("unread")
+
+
+HANDLERS = pytest.mark.parametrize("handler", [size, size_async, streamed, streamed_async])
+
+
+def post(client: httpx.Client, size: int, *, chunked: bool, path: str = "/") -> httpx.Response:
+    if chunked:
+        pieces = [b"x" * min(1000, size - at) for at in range(0, size, 1000)]
+        return client.post(path, content=iter(pieces))
+    return client.post(path, content=b"x" * size)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@HANDLERS
+def test_a_body_up_to_the_limit_is_taken_and_one_beyond_it_is_413(handler: Any, chunked: bool, serve: Serve) -> None:
+    client = serve(DualRoute([Route("/", handler, methods=["POST"])], limits=Limits(max_body_size=5000)))
+    assert post(client, 5000, chunked=chunked).text == "5000"
+    refused = post(client, 5001, chunked=chunked)
+    assert (refused.status_code, refused.text) == (413, "Content Too Large: the request body may have 5000 bytes")
+    assert post(client, 3_000_000, chunked=chunked).status_code == 413
+
+
+def test_a_handler_that_does_not_read_the_body_is_not_bothered(serve: Serve) -> None:
+    client = serve(DualRoute([Route("/", unread, methods=["POST"])], limits=Limits(max_body_size=1)))
+    assert post(client, 100, chunked=False).text == "unread"
+
+
+def test_the_innermost_limit_counts(serve: Serve) -> None:
+    methods = ["POST"]
+    app = DualRoute(
+        [
+            Route("/outer", size, methods=methods),
+            Route("/own", size, methods=methods, limits=Limits(max_body_size=30)),
+            Route("/any", size, methods=methods, limits=Limits()),
+            Mount(
+                "/mount",
+                routes=[Route("/", size, methods=methods), Route("/own", size, methods=methods, limits=Limits())],
+                limits=Limits(max_body_size=20),
+            ),
+            Mount("/app", app=DualRoute([Route("/", size, methods=methods)], limits=Limits(max_body_size=40))),
+            Host("h.example", app=size_async, limits=Limits(max_body_size=50)),
+        ],
+        limits=Limits(max_body_size=10),
+    )
+    client = serve(app)
+    for path, most in (("/outer", 10), ("/own", 30), ("/mount/", 20), ("/app/", 40)):
+        assert post(client, most, chunked=False, path=path).text == str(most)
+        assert post(client, most + 1, chunked=False, path=path).status_code == 413
+    for path in ("/any", "/mount/own"):
+        assert post(client, 10_000, chunked=False, path=path).text == "10000"
+    client = serve(app, base_url="http://h.example")
+    assert post(client, 50, chunked=True, path="/x").text == "50"
+    assert post(client, 51, chunked=True, path="/x").status_code == 413
+
+
+def test_an_exception_handler_may_answer_and_middleware_may_read(serve: Serve) -> None:
+    def reading(connection: Any) -> Generator[Any, Any, Response]:
+        response: Response = yield connection
+        response.headers["x-outside"] = "yes"
+        return response
+
+    def too_large(request: SyncRequest, error: HTTPException) -> Response:
+        return PlainTextResponse(f"handled {error.status_code}", 413)
+
+    client = serve(
+        DualRoute(
+            [Route("/", size_async, methods=["POST"])],
+            limits=Limits(max_body_size=3),
+            middleware=[reading],
+            exception_handlers={413: too_large},
+        )
+    )
+    refused = post(client, 4, chunked=True)
+    assert (refused.status_code, refused.text, refused.headers["x-outside"]) == (413, "handled 413", "yes")
+
+
+def test_reading_on_after_the_limit_raises_again(serve: Serve) -> None:
+    async def twice(request: Request) -> Response:
+        failures = 0
+        for _ in range(2):
+            try:
+                await request.body()
+            except HTTPException as error:
+                failures += error.status_code == 413
+            except RuntimeError:
+                failures += 10
+        return PlainTextResponse(str(failures))
+
+    client = serve(DualRoute([Route("/", twice, methods=["POST"])], limits=Limits(max_body_size=3)))
+    assert post(client, 4, chunked=False).text == "11"
+
+
+@pytest.mark.parametrize("size", [-1, -100])
+def test_a_negative_limit_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="max_body_size"):
+        Limits(max_body_size=size)
