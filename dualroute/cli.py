@@ -3,7 +3,7 @@
 ``dualroute run notes.py`` starts uvicorn (ASGI) and gunicorn (WSGI) on the same object, watches both, and stops both
 (`dualroute.supervisor`).  What is here is what comes before: to have the object found (`dualroute.probe`), to see that
 both ports are free, to put the servers' command lines together, and to say in one line what is wrong where something
-is.
+is.  ``dualroute routes notes.py`` has the object found and prints what it answers.
 """
 
 from __future__ import annotations
@@ -28,6 +28,16 @@ __all__ = ["main"]
 DESCRIPTION = """\
 Serve one app object at once by uvicorn (ASGI) and by gunicorn (WSGI), for development and for trying it out.
 
+"""
+ROUTES_DESCRIPTION = """\
+Print the routes of an app, in the order in which they are tried.
+
+With --legacy, print for each app of another framework that stands behind it (as its fallback, or in a mount or a
+host) that app's own URLs, and whether the new routes answer them by now: all requests (moved), some of them (in part,
+with what is left), or none (legacy).  A URL that nobody answers any more is lost.  It is found out by asking the
+routes where sample paths lead; the URLs of Flask, Quart, Django, Bottle, Starlette and FastAPI apps can be read.
+"""
+TARGET = """
 TARGET is a file (notes.py, or notes.py:name) or module:name.  Without a name the app is the attribute `app`, else
 `application`, else the only DualRoute or Router object of the module.
 """
@@ -55,7 +65,8 @@ class Server:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0 after a stop that was asked for, 1 when a server ended by itself, 2 when nothing could be started.
+    0 after a stop that was asked for or when what was asked for is printed, 1 when a server ended by itself, 2 when
+    nothing could be started.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -64,8 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands.add_parser("run", help="serve an app by uvicorn and gunicorn at once", allow_abbrev=False))
+    _add_routes(commands.add_parser("routes", help="print the routes of an app", allow_abbrev=False))
     try:
-        return _run(parser.parse_args(argv))
+        options = parser.parse_args(argv)
+        return _run(options) if options.command == "run" else _routes(options)
     except CLIError as error:
         _say(error)
         return 2
@@ -91,7 +104,7 @@ class _Version(argparse.Action):
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.description = DESCRIPTION
+    parser.description = DESCRIPTION + TARGET
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "Ctrl-C or SIGTERM stops the servers; a second Ctrl-C while they stop kills them."
     parser.add_argument("target", metavar="TARGET", help="FILE.py, FILE.py:NAME or MODULE:NAME")
@@ -115,6 +128,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         " files below the target's directory, gunicorn the modules that were imported; requests under way are"
         " finished, websockets are closed",
     )
+
+
+def _add_routes(parser: argparse.ArgumentParser) -> None:
+    parser.description = ROUTES_DESCRIPTION + TARGET
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("target", metavar="TARGET", help="FILE.py, FILE.py:NAME or MODULE:NAME")
+    parser.add_argument("--legacy", action="store_true", help="print how far a migration from a legacy app has come")
 
 
 def _number(least: int, most: int) -> Any:
@@ -164,6 +184,25 @@ def _run(options: argparse.Namespace) -> int:
         except BaseException:
             family.stop()
             raise
+    return 0
+
+
+def _routes(options: argparse.Namespace) -> int:
+    if os.name != "posix":
+        raise CLIError("`dualroute routes` needs a POSIX system")
+    from dualroute.supervisor import Family, StopRequested
+
+    with Family() as family:
+        try:
+            found = probe(family, parse_target(options.target), legacy=options.legacy)
+        except StopRequested:
+            return 0
+    lines = _aligned(("PATH", "METHODS", "NAME", "ENDPOINT"), found["routes"]) or ["no routes"]
+    for heading, rows, total in found.get("legacy", ()):
+        lines += ["", heading, *_aligned(("PATH", "METHODS", "ENDPOINT", "STATUS", "LEFT"), rows), total]
+    if options.legacy and not found["legacy"]:
+        lines += ["", "no legacy app stands behind these routes"]
+    _print("\n".join(lines), sys.stdout)
     return 0
 
 
@@ -286,12 +325,15 @@ def _print_served(servers: Sequence[Server], host: str, routes: Sequence[Sequenc
     lines = [""]
     for server in servers:
         lines.append(f"{server.protocol}  http://{host}:{server.port}  {server.program}, {server.serves}")
-    lines.append("")
-    table = [("PATH", "METHODS", "NAME", "ENDPOINT"), *routes] if routes else []
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    lines += ["", *_aligned(("PATH", "METHODS", "NAME", "ENDPOINT"), routes)]
     _print("\n".join([*lines, ""]), sys.stdout)
+
+
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, or none where it has no rows."""
+    table = [head, *rows] if rows else []
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _say(message: object) -> None:

@@ -1,7 +1,8 @@
 """What is to be served: the target that the command line names, the app found in it, and its route table.
 
 `dualroute.cli` never imports the user's code into its own process.  A short-lived one, the *probe*, imports it with
-the path that the servers will have, and answers with the object's name and the route table: so nothing that the code
+the path that the servers will have, and answers with the object's name, the route table and, where that is asked for,
+the tables of a migration (`dualroute.migration`): so nothing that the code
 does at import (threads, prints, an endless loop, ``sys.exit``) can harm the supervision of the servers, and what the
 probe could import, the servers can.
 
@@ -100,11 +101,14 @@ def _file_target(path: str, attribute: str) -> Target:
 # The probe: a process of its own.
 
 
-def probe(family: Family, target: Target) -> dict[str, Any]:
-    """Have the target imported, and return its attribute, the directory of its code, and its routes."""
+def probe(family: Family, target: Target, *, legacy: bool = False) -> dict[str, Any]:
+    """Have the target imported, and return its attribute, the directory of its code, and its routes.
+
+    With `legacy` there is also "legacy": the heading, the rows and the total of each `MigrationTable`.
+    """
     # The command's own module is imported for what it imports from the standard library (socket, say): the servers have
     # loaded that too before they put the target's directory on the path.
-    program = "import dualroute.cli; from dualroute.probe import answer; answer()"
+    program = f"import dualroute.cli; from dualroute.probe import answer; answer(legacy={legacy})"
     arguments = [target.text, target.module, target.attribute, target.directory, target.file]
     line, code = family.run([sys.executable, "-P", "-c", program, *arguments])
     if not line:
@@ -118,7 +122,7 @@ def probe(family: Family, target: Target) -> dict[str, Any]:
     return found
 
 
-def answer() -> None:
+def answer(*, legacy: bool = False) -> None:
     """Run the probe: the arguments are the target's, and the file descriptor that takes the answer."""
     text, module, attribute, directory, file, descriptor = sys.argv[1:]
     sys.path.insert(0, directory)
@@ -128,6 +132,10 @@ def answer() -> None:
         attribute, app = _find_app(found, text, attribute)
         top = getattr(sys.modules[module.partition(".")[0]], "__file__", None)
         answer = {"attribute": attribute, "directory": top and os.path.dirname(top), "routes": list(_rows(app))}
+        if legacy:
+            from dualroute.migration import migration_tables
+
+            answer["legacy"] = [(table.heading, table.rows, table.total) for table in migration_tables(app)]
     except CLIError as error:
         answer = {"error": str(error)}
     with open(int(descriptor), "w", encoding="utf-8") as pipe:
@@ -218,6 +226,8 @@ def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, st
     indent = "  " * len(around)
     for route in getattr(router, "routes", ()):
         target = getattr(route, "app", None) or getattr(route, "endpoint", route)
+        if (foreign := getattr(route, "foreign", None)) is not None:
+            target = foreign.app
         path = route.host if isinstance(route, Host) else getattr(route, "path", repr(route))
         if isinstance(route, Host):
             methods = "host"
@@ -232,5 +242,6 @@ def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, st
         if isinstance(route, (Mount, Host)):
             yield from _rows(route, (*around, router))
     if isinstance(router, Router) and router.default is not None:
-        yield f"{indent}*", "", "", "" if isinstance(router.default, Router) else describe(router.default)
+        default = router.default if router.foreign_default is None else router.foreign_default.app
+        yield f"{indent}*", "", "", "" if isinstance(default, Router) else describe(default)
         yield from _rows(router_of(router.default), (*around, router))

@@ -1,4 +1,4 @@
-"""`dualroute run`, as a user runs it: real processes, found again in /proc when they should be gone.
+"""The command, as a user runs it: real processes, found again in /proc when they should be gone.
 
 A start mostly waits, so where a test has several cases that differ in little it starts them all at once.
 """
@@ -254,6 +254,45 @@ def test_the_route_table_ends_with_the_default(tmp_path: Path) -> None:
         ["  /{year:int}", "GET, HEAD", "home", "defaults.home"],
         ["  *", "", "", "defaults.lost"],
     ]
+
+
+def printed_routes(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run `dualroute routes` in a folder, and return its exit code and what it printed."""
+    line = [sys.executable, "-m", "dualroute", "routes", *arguments]
+    ended = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_routes_prints_the_table_that_run_prints(run: Run, tmp_path: Path) -> None:
+    command = run("hello.py", "--port", "0")
+    command.wait_for(r"^/echo .*\n\n")
+    code, table = printed_routes(tmp_path, "hello.py")
+    assert code == 0
+    assert table.startswith("PATH ")
+    assert f"\n\n{table}\n" in command.output
+    for target in ("hello.py:app", "hello:app", "./hello.py"):
+        assert printed_routes(tmp_path, target) == (0, table)
+    none = "no legacy app stands behind these routes"
+    assert printed_routes(tmp_path, "hello.py", "--legacy") == (0, f"{table}\n{none}\n")
+    assert command.stop() == 0
+
+
+def test_routes_of_what_has_none(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("from dualroute import DualRoute\napp = DualRoute()\nother = lambda scope: 0\n")
+    assert printed_routes(tmp_path, "empty.py") == (0, "no routes\n")
+
+
+def test_routes_imports_the_app_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        f"{HELLO}\nimport threading, time\nthreading.Thread(target=time.sleep, args=[600]).start()"
+    )
+    assert printed_routes(tmp_path, "loud.py")[0] == 0
+    (tmp_path / "loud.py").write_text("import os\nos._exit(0)")
+    assert printed_routes(tmp_path, "loud.py") == (
+        2,
+        "dualroute: loud.py: importing it ended the process, which exited with code 0\n",
+    )
+    assert printed_routes(tmp_path, "quiet.py") == (2, "dualroute: quiet.py: no such file\n")
 
 
 def test_ctrl_c_that_arrives_twice_at_once_is_one(run: Run) -> None:
@@ -586,6 +625,7 @@ def test_servers_that_are_not_installed(
     [
         ([], "dualroute: the following arguments are required: COMMAND (see dualroute --help)\n"),
         (["run"], "dualroute run: the following arguments are required: TARGET (see dualroute run --help)\n"),
+        (["routes"], "dualroute routes: the following arguments are required: TARGET (see dualroute routes --help)\n"),
         (
             ["run", "x.py", "--port", "70000"],
             "dualroute run: argument --port: '70000' is not a number from 0 to 65535 (see dualroute run --help)\n",
@@ -614,6 +654,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run" in printed("--help")
     for option in ("TARGET", "--asgi", "--wsgi", "--host", "--port", "--workers", "--reload"):
         assert option in printed("run", "--help")
+    for option in ("TARGET is a file", "--legacy"):
+        assert option in printed("routes", "--help")
 
 
 def test_importing_the_command_loads_no_server_and_no_event_loop() -> None:
