@@ -133,24 +133,37 @@ class Dispatcher:
         segments = _segments(target.path)
         if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
             return self._miss(self._refuse_websocket(target), ())
-        found, miss = self._find(HTTP, target, segments)
-        if found is not None and (target.path or not self.router.redirect_slashes):
+        found, location, miss = self.decide(HTTP, target, segments)
+        if found is not None:
             return self._found(found, HTTP, target.method, segments)
-        if miss.partial and not self._falls_back_on_405:
+        if location is not None:
+            return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
+        if miss.partial:
             return self._wrong_method(target.method, miss)
-        if self.router.redirect_slashes and not miss.partial:
-            location = self._slash_redirect(target, found is not None)
-            if location is not None:
-                return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
-        if "\0" not in target.path:
-            found = self.router.table.match_default(HTTP, target.method, target.host, segments, 0, miss)
-            if found is not None:
-                return self._found(found, HTTP, target.method, segments)
-            if miss.partial:
-                return self._wrong_method(target.method, miss)
         if scope is not None and self._is_handshake(target, segments, scope):
             return self._miss(self._refuse_websocket(target), ())
         return self._miss(HTTPException(404), miss.trail)
+
+    def decide(self, kind: int, target: Target, segments: Sequence[str]) -> tuple[Found | None, str | None, Miss]:
+        """Return where a request leads: to a match, or to another location, or nowhere, with the reasons.
+
+        Args:
+            kind: HTTP or WEBSOCKET.
+            target: what it is for.
+            segments: its path, cut at the slashes.
+        """
+        found, miss = self._find(kind, target, segments)
+        if kind == WEBSOCKET or (found is not None and (target.path or not self.router.redirect_slashes)):
+            return found, None, miss
+        if miss.partial and not self._falls_back_on_405:
+            return None, None, miss
+        if self.router.redirect_slashes and not miss.partial:
+            location = self._slash_redirect(target, found is not None)
+            if location is not None:
+                return None, location, miss
+        if "\0" not in target.path:
+            found = self.router.table.match_default(kind, target.method, target.host, segments, 0, miss)
+        return found, None, miss
 
     def _find(self, kind: int, target: Target, segments: Sequence[str]) -> tuple[Found | None, Miss]:
         miss = Miss()

@@ -25,6 +25,7 @@ from dualroute.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
+    from dualroute.foreign import StreamingHandler
     from dualroute.limits import Limits
 
 __all__ = ["Call", "Exchange", "Plan", "StreamingCall", "exchange"]
@@ -72,13 +73,13 @@ class Call:
 class StreamingCall(Call):
     """A `def` that returns a response; where it runs in a thread, that thread may as well read on in its body.
 
-    `buffer_size` is how many bytes it may read ahead of what was sent.
+    `handler` is whose call it is.
     """
 
-    __slots__ = ("buffer_size",)
+    __slots__ = ("handler",)
 
     streams: ClassVar[bool] = True
-    buffer_size: int
+    handler: StreamingHandler
 
 
 Exchange: TypeAlias = Generator[Call, Any, Response | None]

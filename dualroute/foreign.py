@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.callables import describe, is_async_callable
 from dualroute.datastructures import MutableHeaders
-from dualroute.exceptions import ClientDisconnect, HTTPException
+from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, StreamingCall
 from dualroute.handlers import Handler
 from dualroute.responses import Response
@@ -26,7 +26,7 @@ from dualroute.serving import Servable
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
 
-__all__ = ["AppAnswered", "AppBroken", "ForeignApp", "MountedResponse", "disconnect_or", "foreign_app", "protocol_of"]
+__all__ = ["AppAnswered", "AppBroken", "ForeignApp", "MountedResponse", "foreign_app", "protocol_of"]
 
 DEFAULT_MAX_THREADS = 40
 
@@ -123,6 +123,9 @@ class ForeignApp(Servable):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({shown(self.app)})"
 
+    def share_life(self, other: ForeignApp) -> None:
+        """Have the same start-up and shutdown as `other`, which is around the same app."""
+
     async def startup(self) -> None:
         """Start what has to be there before the first request.  Raises what that failed with."""
 
@@ -147,27 +150,26 @@ class ForeignApp(Servable):
 
 
 class StreamingHandler(Handler):
-    """A handler whose response is read on in the thread that it ran in: see `StreamingCall`."""
+    """A handler whose response is read on in the thread that it ran in: see `StreamingCall`.
 
-    __slots__ = ("buffer_size",)
+    Args:
+        function: called with the request; returns a response.
+        buffer_size: how many bytes may be read ahead of what was sent.
+
+    `gives_pieces` tells whether the last response had a body to iterate over, as a guess at the next one.
+    """
+
+    __slots__ = ("buffer_size", "gives_pieces")
 
     def __init__(self, function: Callable[..., Any], *, buffer_size: int) -> None:
         super().__init__(function)
         self.buffer_size: int = buffer_size
+        self.gives_pieces: bool = False
 
     def call(self, connection: Any) -> Call:
         call = StreamingCall.known(self.function, (connection,), False)
-        call.buffer_size = self.buffer_size
+        call.handler = self
         return call
-
-
-def disconnect_or(error: Exception, cut_short: bool) -> Exception:
-    """Return what a mounted app's exception amounts to: ClientDisconnect, where its request body was cut short."""
-    if not cut_short or isinstance(error, ClientDisconnect):
-        return error
-    disconnect = ClientDisconnect()
-    disconnect.__cause__ = error
-    return disconnect
 
 
 def protocol_of(app: Any) -> str | None:

@@ -41,7 +41,10 @@ class Lifespan:
     def startup(self) -> Generator[Call, Any, None]:
         """Start each app, in declared order; where one fails, shut down those before it and raise what it raised."""
         for app in mounted_apps(self._router, ()):
-            if app in self._started:
+            # An app may be mounted several times, and lives once.
+            twin = next((other for other in self._started if other.app is app.app), None)
+            if twin is not None:
+                app.share_life(twin)
                 continue
             try:
                 yield Call(app.startup)

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 
 from dualroute import matching
 from dualroute.callables import describe
-from dualroute.matching import Miss
 from dualroute.paths import Parameter
 from dualroute.routing import Host, Mount, Router, router_of
 from dualroute.samples import Choice, NoSample, Part, choice, names, samples
+from dualroute.targets import Target
 from dualroute.urlmaps import ANY, WEBSOCKET, LegacyURL, listed, unwrapped
 
 __all__ = ["MigrationTable", "migration_tables"]
@@ -248,14 +248,13 @@ def _trials(url: LegacyURL, legacy: _Legacy, asker: _Asker) -> Iterator[_Trial]:
 
 
 class _Asker:
-    """The app, asked where requests lead, in the order in which `dualroute.dispatch` decides it.
+    """The app, asked where requests lead.
 
     `hosts` are those to ask about where any host will do: one that no route names, and some that routes name.
     """
 
     def __init__(self, app: Any, router: Router) -> None:
-        self._router = router
-        self._falls_back_on_405 = bool(getattr(app, "fallback_on_405", False))
+        self._decide = app.dispatcher.decide
         named = dict.fromkeys(_hosts(router))
         self.hosts = ("localhost", *itertools.islice(named, _FEW - 1))
 
@@ -263,32 +262,20 @@ class _Asker:
         """Return `_OURS`, `_LEGACY` where the request leads to that app, or who has it else."""
         kind = matching.WEBSOCKET if (method,) == WEBSOCKET else matching.HTTP
         host = host.lower().partition(":")[0]
-        table, miss = self._router.table, Miss()
         try:
-            found = table.match(kind, method, host, path.split("/")[1:], 0, miss)
-            if found is None:
-                if miss.partial and not self._falls_back_on_405:
-                    return _OURS if method == "OPTIONS" else "answered 405"
-                if self._router.redirect_slashes and not miss.partial and kind == matching.HTTP:
-                    other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
-                    if other and self._redirects(method, host, other):
-                        return f"redirected to {'no slash' if path.endswith('/') else 'a slash'}"
-                found = table.match_default(kind, method, host, path.split("/")[1:], 0, miss)
+            found, location, miss = self._decide(kind, Target(method, "", path, host, host), path.split("/")[1:])
         except Exception:  # a convertor of ours, most likely
             return "answered 500"
+        if location is not None:
+            return f"redirected to {'no slash' if path.endswith('/') else 'a slash'}"
         if found is None:
-            return "answered 405" if miss.partial else "answered 404"
+            if miss.partial:
+                return _OURS if method == "OPTIONS" else "answered 405"
+            return "answered 404"
         foreign = getattr(found.trail[-1], "foreign", None)
         if foreign is None:
             return _OURS
         return _LEGACY if foreign.app is legacy else f"answered by {_shown(foreign.app)}"
-
-    def _redirects(self, method: str, host: str, path: str) -> bool:
-        miss = Miss()
-        found = self._router.table.match(matching.HTTP, method, host, path.split("/")[1:], 0, miss)
-        trail = miss.trail if found is None else found.trail
-        routers = [step.router for step in trail if getattr(step, "router", None) is not None]
-        return (found is not None or miss.partial) and all(router.redirect_slashes for router in routers)
 
 
 def _hosts(router: Router, around: tuple[Router, ...] = ()) -> Iterator[str]:

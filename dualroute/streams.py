@@ -7,7 +7,7 @@ two adapters drive them in the same way, whichever the colour of the iterable.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Generator
+from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.callables import describe
@@ -17,7 +17,7 @@ from dualroute.responses import Response
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
 
-__all__ = ["BodyFailed", "BodyStream", "awaited", "close_all", "in_place"]
+__all__ = ["BodyFailed", "BodyStream", "awaited", "close_all"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -87,16 +87,32 @@ class BodyStream:
 
     def close(self) -> Generator[Call, Any, None]:
         """Close the iterator and the iterable, each if it can be closed; they are often the same."""
-        for thing in (self._iterator, self._body) if self._iterator is not self._body else (self._body,):
-            function = getattr(thing, "aclose", None) if self.is_async else None
-            is_async = function is not None
-            if function is None:
-                function = getattr(thing, "close", None)
-            try:
-                if function is not None:
-                    yield Call.known(function, (), is_async)
-            except Exception:
-                logger.exception("closing the body of a response failed")
+        yield Call.known(self.close_async if self.is_async else self.close_in_place, (), self.is_async)
+
+    def close_in_place(self) -> None:
+        """Do in place what `close` asks for, where the iterable is not async."""
+        for thing in self._open():
+            function = getattr(thing, "close", None)
+            if function is not None:
+                try:
+                    function()
+                except Exception:
+                    logger.exception("closing the body of a response failed")
+
+    async def close_async(self) -> None:
+        """Await what `close` asks for, where the iterable is async."""
+        for thing in self._open():
+            function = getattr(thing, "aclose", None) or getattr(thing, "close", None)
+            if function is not None:
+                try:
+                    closing = function()
+                    if isinstance(closing, Awaitable):
+                        await closing
+                except Exception:
+                    logger.exception("closing the body of a response failed")
+
+    def _open(self) -> tuple[Any, ...]:
+        return (self._body,) if self._iterator is self._body else (self._iterator, self._body)
 
 
 def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
@@ -108,24 +124,6 @@ def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
             yield Call(function)
         except Exception:
             logger.exception("%s failed at the end of %s %s", describe(function), connection.method, connection.path)
-
-
-def in_place(calls: Generator[Call, Any, _T]) -> _T:
-    """Perform calls that are all `def`, where this is called, and return what the generator returns."""
-    try:
-        call = calls.send(None)
-        while True:
-            try:
-                outcome = call.function(*call.args)
-            except BaseException as error:
-                call = calls.throw(error)
-            else:
-                call = calls.send(outcome)
-    except StopIteration as stop:
-        value: _T = stop.value
-        return value
-    finally:
-        calls.close()
 
 
 async def awaited(calls: Generator[Call, Any, _T]) -> _T:

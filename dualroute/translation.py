@@ -39,6 +39,15 @@ def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
     }
 
 
+# Whether there are further processes can't be known, and to say so is on the safe side.
+_SERVER: Environ = {
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+
+
 def environ_from_scope(scope: Scope, target: Target) -> Environ:
     """Return the WSGI environ that an ASGI scope amounts to, the body left out (``wsgi.input``).
 
@@ -53,6 +62,7 @@ def environ_from_scope(scope: Scope, target: Target) -> Environ:
     if not name or "/" in name:  # a unix socket
         name = "localhost"
     environ: Environ = {
+        **_SERVER,
         "REQUEST_METHOD": target.method,
         "SCRIPT_NAME": wsgi_text(target.root_path),
         "PATH_INFO": wsgi_text(target.path),
@@ -60,12 +70,8 @@ def environ_from_scope(scope: Scope, target: Target) -> Environ:
         "SERVER_NAME": name,
         "SERVER_PORT": str(port or (443 if scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version') or '1.1'}",
-        "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
         "dualroute.scope": scope,
     }
     if client and client[0]:

@@ -126,7 +126,16 @@ class ASGIAdapter:
                     elif channel is None:
                         outcome = await self.threads.run(call.function, call.args)
                     elif isinstance(call, StreamingCall):
-                        outcome = await self._converse(call, channel)
+                        if channel.prepare(call.handler.buffer_size):
+                            await channel.read_ahead()
+                        handler = call.handler
+                        pump = Pump(self.threads, handler.buffer_size, channel.give_up, quiet=handler.gives_pieces)
+                        outcome = await pump.call(call.function, call.args)
+                        handler.gives_pieces = pump.has_pieces
+                        if isinstance(outcome, Response) and outcome.body_iterator is pump:
+                            # A body can't be closed while a thread is at it: so this comes before what the function
+                            # left to be closed.
+                            call.args[0].closing.append(pump.aclose)
                     else:
                         if channel.prepare(BUFFER_SIZE):
                             await channel.read_ahead()
@@ -140,17 +149,6 @@ class ASGIAdapter:
             return value
         finally:
             exchange.close()
-
-    async def _converse(self, call: StreamingCall, channel: BridgedChannel) -> Any:
-        """Perform a call whose response's body is made on in the same thread."""
-        if channel.prepare(call.buffer_size):
-            await channel.read_ahead()
-        pump = Pump(self.threads, call.buffer_size, channel.give_up)
-        response = await pump.call(call.function, call.args)
-        if isinstance(response, Response) and response.body_iterator is pump:
-            # Before what the function registered itself, since a body can't be closed while a thread is at it.
-            call.args[0].closing.append(pump.aclose)
-        return response
 
     async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""

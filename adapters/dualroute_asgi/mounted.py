@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dualroute.bodies import BUFFER_SIZE, Channel, streamable
 from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
 from dualroute.exchange import stream_failed
-from dualroute.foreign import AppBroken, ForeignApp, MountedResponse, disconnect_or
+from dualroute.foreign import AppBroken, ForeignApp, MountedResponse
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
@@ -110,7 +110,9 @@ class ASGIApp(ForeignApp):
             transfer.require_complete()
         except Exception as error:
             if not transfer.started:
-                raise disconnect_or(error, transfer.cut_short) from error.__cause__
+                if transfer.cut_short:
+                    raise ClientDisconnect from error
+                raise
             if not transfer.client_left:
                 stream_failed(request, error, started=True)
                 transfer.response.cut = True
@@ -135,6 +137,10 @@ class ASGIApp(ForeignApp):
         life = self._lives.get(asyncio.get_running_loop()) if self._lives else None
         scope["state"] = {**(life.state if life is not None else {}), **connection.state._state}
         return scope
+
+    def share_life(self, other: ForeignApp) -> None:
+        if isinstance(other, ASGIApp):
+            self._lives = other._lives
 
     async def startup(self) -> None:
         """Run the application's start-up, if it has one.  Raises RuntimeError where it says that it failed."""
@@ -305,7 +311,9 @@ class _Session:
             try:
                 self._raise_failure()
             except Exception as error:
-                raise disconnect_or(error, self._channel.cut_short) from error.__cause__
+                if self._channel.cut_short:
+                    raise ClientDisconnect from error
+                raise
         assert response is not None, "there is no piece without a response"
         if self._complete:
             response.body = b"".join(self._pieces) if len(self._pieces) != 1 else self._pieces[0]

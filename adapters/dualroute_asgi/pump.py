@@ -5,9 +5,9 @@ leaves for other work.  When half of them have been sent, another visit begins. 
 visit, a long one costs a visit for every so many bytes and not one for each piece, and a client that reads slowly
 holds no thread.
 
-What a thread has made is put into a deque.  For the first QUIET seconds of a visit the loop is not woken by it but looks
-by itself in the end: most visits are over by then, and two threads that wake one another for each piece spend more
-time on that than on the pieces.
+What a thread has made is put into a deque.  For the first QUIET seconds of a visit the loop is not woken by it but
+looks by itself in the end: most visits are over by then, and two threads that wake one another for each piece spend
+more time on that than on the pieces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextvars import Context
 from typing import Any, Self
 
 from dualroute.responses import Response
-from dualroute.streams import BodyFailed, BodyStream, in_place
+from dualroute.streams import BodyFailed, BodyStream
 from dualroute_asgi.threads import ThreadPool, bind_all
 
 __all__ = ["Pump"]
@@ -27,7 +27,7 @@ __all__ = ["Pump"]
 _PIECE_SIZE = 256
 """How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
 
-QUIET = 0.001
+QUIET = 0.004
 """How many seconds a visit goes on before each piece that it makes wakes the event loop."""
 
 _END: Any = object()
@@ -84,9 +84,18 @@ class Pump:
         threads: where the visits are made.
         buffer_size: how many bytes may wait to be sent before a visit ends.
         on_cancel: called where a visit under way is to end early.
+        quiet: False to have the loop woken by the first piece of a visit.
     """
 
-    def __init__(self, threads: ThreadPool, buffer_size: int, on_cancel: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        threads: ThreadPool,
+        buffer_size: int,
+        on_cancel: Callable[[], object] | None = None,
+        *,
+        quiet: bool = True,
+    ) -> None:
+        self._starts_quiet = quiet
         self._threads = threads
         self._buffer_size = buffer_size
         self._on_cancel = on_cancel
@@ -141,7 +150,7 @@ class Pump:
 
     def _close(self) -> None:
         if self._stream is not None:
-            in_place(self._stream.close())
+            self._stream.close_in_place()
         self._closed = True
 
     def _put_item(self, item: Any) -> None:
@@ -161,10 +170,16 @@ class Pump:
 
     def _start_visit(self, function: Callable[..., Any], *args: Any) -> _Visit:
         self._visit = visit = _Visit(self)
-        self._quiet = True
-        self._threads.listen_later(self.listen, QUIET)
+        if self._starts_quiet:
+            self._quiet = True
+            self._threads.listen_later(self.listen, QUIET)
         visit.context = self._threads.start(function, args, visit)
         return visit
+
+    @property
+    def has_pieces(self) -> bool:
+        """True where there is, or was, a body to make pieces of."""
+        return self._stream is not None
 
     def listen(self) -> None:
         """Be woken by each piece from now on."""
@@ -185,8 +200,8 @@ class Pump:
             self._on_cancel()
         return False
 
-    async def _next_item(self) -> Any:
-        """Return what comes next of the visit under way; the visit itself when it is over."""
+    async def _hear(self) -> None:
+        """Wait until there is an item."""
         while not self._items:
             self._wait = _Wait(self)
             self._woken = False
@@ -196,6 +211,11 @@ class Pump:
                     await self._wait
             finally:
                 self._wait = None
+
+    async def _next_item(self) -> Any:
+        """Return what comes next of the visit under way; the visit itself when it is over."""
+        if not self._items:
+            await self._hear()
         item = self._items.popleft()
         if self._visit is not None and item is self._visit:
             bind_all(self._visit.context)
@@ -208,11 +228,16 @@ class Pump:
         The body of a response that is not complete by then becomes this pump.
         """
         visit = self._start_visit(self._begin, function, args)
+        items = self._items
         try:
-            outcome = await self._next_item()
+            await self._hear()
+            outcome = items.popleft()
+            if self._stream is None and outcome is not visit and not items:
+                await self._hear()
         except asyncio.CancelledError:
             await self.aclose()
             raise
+        bind_all(visit.context)
         if outcome is visit:
             failure = visit.failure
             assert failure is not None, "a visit without an outcome has failed"
@@ -220,20 +245,17 @@ class Pump:
                 raise failure
             finally:
                 del failure, visit, outcome  # the exception would hold this frame, and this frame it
-        items = self._items
         if self._stream is None:
-            await self._next_item()
-        elif self._closed and len(items) > 1 and items[-1] is visit and items[-2] is _END:
-            self._visit = None
-            self._ended = True
+            return outcome
+        if self._closed and len(items) > 1 and items[-1] is visit and items[-2] is _END:
             items.pop()
             items.pop()
             outcome.body, outcome.body_iterator = b"".join(items), None
             items.clear()
-            bind_all(visit.context)
+            self._visit = None
+            self._ended = True
         else:
             outcome.body_iterator = self
-            bind_all(visit.context)
         return outcome
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -15,14 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from dualroute.bodies import BUFFER_SIZE, CHUNK_SIZE, Channel, streamable
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
-from dualroute.foreign import (
-    DEFAULT_MAX_THREADS,
-    AppBroken,
-    ForeignApp,
-    MountedResponse,
-    StreamingHandler,
-    disconnect_or,
-)
+from dualroute.foreign import DEFAULT_MAX_THREADS, AppBroken, ForeignApp, MountedResponse, StreamingHandler
 from dualroute.translation import environ_from_scope, wsgi_text
 from dualroute.types import Environ, ExcInfo
 
@@ -84,7 +77,7 @@ class WSGIApp(ForeignApp):
         channel = request._body_channel
         channel.require_within_limit()
         environ = self._environ(request, channel)
-        reply = _Reply(self, environ, request.closing)
+        reply = _Reply(self, environ, request)
         try:
             response = reply.begin()
             # Whatever the application made of the error that reading gave it.
@@ -93,7 +86,7 @@ class WSGIApp(ForeignApp):
             reply.close()
             channel.require_within_limit()
             if channel.cut_short and isinstance(error, Exception) and not isinstance(error, ClientDisconnect):
-                raise disconnect_or(error, cut_short=True) from error
+                raise ClientDisconnect from error
             raise
         return self._answered(response)
 
@@ -182,10 +175,10 @@ class InputTooLarge(BodyTooLarge, OSError):
 class _Reply:
     """What an application answers: first its status and headers, then the pieces of its body."""
 
-    def __init__(self, app: WSGIApp, environ: Environ, closing: list[Callable[[], Any]]) -> None:
+    def __init__(self, app: WSGIApp, environ: Environ, request: SyncRequest) -> None:
         self._app = app
         self._environ = environ
-        self._closing = closing
+        self._request = request
         self._started: MountedResponse | None = None
         self._committed = False
         self._result: Any = None
@@ -210,7 +203,7 @@ class _Reply:
         elif isinstance(result, bytes | str) or not (hasattr(result, "__iter__") or hasattr(result, "__getitem__")):
             kind = "None" if result is None else f"a {type(result).__name__}"
             raise AppBroken(f"{self._app.described()} returned {kind}; it must return an iterable of bytes")
-        self._closing.append(self.close)
+        self._request.closing.append(self.close)
         wrapper = self._environ["wsgi.file_wrapper"]
         # What the server made itself is left for it as it is: it may send the file by a system call.
         self._native = wrapper is not FileWrapper and isinstance(wrapper, type) and isinstance(result, wrapper)
@@ -306,7 +299,7 @@ class _Reply:
         if not self._native or self._iterator is not None:
             return None
         self._closed = True
-        self._closing.remove(self.close)
+        self._request.closing.remove(self.close)
         result, self._result = self._result, None
         return result
 
@@ -315,8 +308,9 @@ class _Reply:
         if self._closed:
             return
         self._closed = True
-        if self.close in self._closing:
-            self._closing.remove(self.close)
+        closing = self._request.closing
+        if self.close in closing:
+            closing.remove(self.close)
         if self._written is not None:
             self._written.close()
         # Not kept: what an application returns may hold start_response, and so this.
