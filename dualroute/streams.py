@@ -61,7 +61,7 @@ class BodyStream:
             if self._iterator is None:
                 self._iterator = iter(self._body)
             for piece in self._iterator:
-                data = piece if type(piece) is bytes else self._response.encode(piece)
+                data = piece if type(piece) is bytes else bytes(self._response.encode(piece))
                 if data:
                     return data
         except Exception as error:
@@ -77,7 +77,7 @@ class BodyStream:
             if self._iterator is None:
                 self._iterator = aiter(self._body)
             async for piece in self._iterator:
-                data = piece if type(piece) is bytes else self._response.encode(piece)
+                data = piece if type(piece) is bytes else bytes(self._response.encode(piece))
                 if data:
                     return data
         except Exception as error:

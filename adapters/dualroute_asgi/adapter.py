@@ -162,10 +162,14 @@ class ASGIAdapter:
                 left = True
                 task.cancel()
 
-        stream = BodyStream(response)
-        if not stream.is_async:
-            response.body_iterator = Pump.over(stream, self.threads, BUFFER_SIZE)
+        body = response.body_iterator
+        stream: BodyStream | Pump
+        if isinstance(body, Pump):
+            stream = body
+        else:
             stream = BodyStream(response)
+            if not stream.is_async:
+                stream = Pump.over(stream, self.threads, BUFFER_SIZE)
         watcher = asyncio.create_task(channel.watch())
         watcher.add_done_callback(leave)
         try:
@@ -181,20 +185,22 @@ class ASGIAdapter:
         finally:
             watcher.remove_done_callback(leave)
             watcher.cancel()
-            await self._drive(stream.close())
+            await stream.close_async()
+            if body is stream and request._closing:
+                request._closing.remove(stream.aclose)
 
-    async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream) -> None:
+    async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream | Pump) -> None:
         headers, has_body = response.wire(request.method)
         started = False
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
-            piece = await self._drive(stream.fetch()) if has_body else None
+            piece = await _next_piece(stream) if has_body else None
             while piece is not None:
                 if not started:
                     await send(_start(response.status_code, headers))
                     started = True
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await self._drive(stream.fetch())
+                piece = await _next_piece(stream)
         except BodyFailed as failed:
             answer = stream_failed(request, failed.error, started=started)
             if started:
@@ -206,6 +212,16 @@ class ASGIAdapter:
         if not started:
             await send(_start(response.status_code, headers))
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _next_piece(stream: BodyStream | Pump) -> bytes | None:
+    try:
+        return await stream.advance_async()
+    except asyncio.CancelledError as error:
+        failure = _failure(error)
+        if isinstance(failure, Exception):
+            raise BodyFailed(failure) from error
+        raise
 
 
 def _failure(error: BaseException) -> BaseException:

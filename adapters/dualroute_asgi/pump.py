@@ -98,6 +98,7 @@ class Pump:
         self._starts_quiet = quiet
         self._threads = threads
         self._buffer_size = buffer_size
+        self._half = buffer_size // 2
         self._on_cancel = on_cancel
         self._loop = asyncio.get_running_loop()
         self._stream: BodyStream | None = None
@@ -214,13 +215,8 @@ class Pump:
 
     async def _next_item(self) -> Any:
         """Return what comes next of the visit under way; the visit itself when it is over."""
-        if not self._items:
-            await self._hear()
-        item = self._items.popleft()
-        if self._visit is not None and item is self._visit:
-            bind_all(self._visit.context)
-            self._visit = None
-        return item
+        await self._hear()
+        return self._items.popleft()
 
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call `function` in a thread and return what it returns; pieces of a response's body are made at once.
@@ -235,10 +231,11 @@ class Pump:
             if self._stream is None and outcome is not visit and not items:
                 await self._hear()
         except asyncio.CancelledError:
-            await self.aclose()
+            await self.close_async()
             raise
         bind_all(visit.context)
         if outcome is visit:
+            self._visit = None  # which knows this pump
             failure = visit.failure
             assert failure is not None, "a visit without an outcome has failed"
             try:
@@ -246,6 +243,8 @@ class Pump:
             finally:
                 del failure, visit, outcome  # the exception would hold this frame, and this frame it
         if self._stream is None:
+            self._visit = None
+            items.clear()
             return outcome
         if self._closed and len(items) > 1 and items[-1] is visit and items[-2] is _END:
             items.pop()
@@ -262,29 +261,40 @@ class Pump:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self.fetch()
+        try:
+            piece = await self.advance_async()
+        except BodyFailed as failed:
+            raise failed.error from None
         if piece is None:
             raise StopAsyncIteration
         return piece
 
-    async def fetch(self) -> bytes | None:
-        """Return the next piece, or None after the last.  Raises what making it raised."""
+    async def advance_async(self) -> bytes | None:
+        """Return the next piece, or None after the last.  Raises BodyFailed."""
         while not self._ended:
-            if self._made - self._sent <= self._buffer_size // 2:
+            if self._made - self._sent <= self._half:
                 self._go_on()
-            item = await self._next_item()
-            if isinstance(item, bytes):
+            item = self._items.popleft() if self._items else await self._next_item()
+            if type(item) is bytes:
                 self._sent += len(item) + _PIECE_SIZE
                 return item
             if item is _END:
                 self._ended = True
             elif isinstance(item, BodyFailed):
                 self._ended = True
-                raise item.error
-            elif item.failure is not None:
-                self._ended = True
-                raise item.failure
+                raise item
+            else:
+                self._note(item)
         return None
+
+    def _note(self, visit: _Visit) -> None:
+        """Take in that a visit is over.  Raises what it failed with, if that was not the body's doing."""
+        bind_all(visit.context)
+        if visit is self._visit:
+            self._visit = None
+        if visit.failure is not None:
+            self._ended = True
+            raise visit.failure
 
     def _go_on(self) -> None:
         """Start another visit, where the one before was left because enough was made."""
@@ -295,7 +305,7 @@ class Pump:
             bind_all(visit.context)
         self._start_visit(self._make)
 
-    async def aclose(self) -> None:
+    async def close_async(self) -> None:
         """Close the body, once the visit under way is over."""
         cancelled: BaseException | None = None
         if self._visit is not None and not self._ended:
@@ -307,12 +317,18 @@ class Pump:
             if self._visit is None:
                 self._start_visit(self._close)
             try:
-                await self._next_item()
+                item = await self._next_item()
             except asyncio.CancelledError as error:
                 cancelled = error
                 self._stopping = True
+                continue
+            if self._visit is not None and item is self._visit:
+                bind_all(self._visit.context)
+                self._visit = None
         if cancelled is not None:
             try:
                 raise cancelled
             finally:
                 del cancelled
+
+    aclose = close_async

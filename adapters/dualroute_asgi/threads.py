@@ -186,12 +186,16 @@ class _Crew:
                     result = context.run(function, *args)
                 except BaseException as error:
                     failure = error
+                # As good as idle: who hears of the outcome may have the next call, and is to find this thread for it.
+                with self._lock:
+                    self._idle += 1
                 receiver.report(result, failure)
                 # Not kept until the next call comes.
                 del result, failure
+            else:
+                with self._lock:
+                    self._idle += 1
             del job, context, function, args, receiver
-            with self._lock:
-                self._idle += 1
 
 
 def bind_all(context: Context) -> None:
