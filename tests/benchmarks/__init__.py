@@ -1,8 +1,11 @@
 """What a request costs in process, the server left out: dualroute beside Starlette, Falcon and the raw callable.
 
-`tox -e bench` prints the tables.  From the root of a checkout, with dualroute, falcon and starlette installed,
-``python -m tests.benchmarks`` prints them too: ``--help`` shows the options, and a name picks cases.
+`tox -e bench` prints the tables.  From the root of a checkout, with dualroute and the dependency group ``bench``
+installed, ``python -m tests.benchmarks`` prints them too: ``--help`` shows the options, and a name picks tables.
 
 `harness` drives, checks, times and prints; `raw`, `ours`, `starlettes` and `falcons` hold the candidates, and `cases`
 puts them side by side.
+
+What it costs to mount an app of the other protocol is in `bridges`, and in `bridge_memory` how much memory it takes:
+`bridge_apps` are mounted, by the candidates in `bridge_peers`, and called by `bridge_servers`.
 """

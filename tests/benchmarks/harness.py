@@ -28,7 +28,24 @@ from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
-__all__ = ["RAW", "Answer", "App", "Case", "Result", "check", "environment", "measure", "summary", "table"]
+__all__ = [
+    "RAW",
+    "ASGIDriver",
+    "Answer",
+    "App",
+    "Case",
+    "Driver",
+    "Result",
+    "Times",
+    "WSGIDriver",
+    "aligned",
+    "check",
+    "environment",
+    "measure",
+    "summary",
+    "table",
+    "timed",
+]
 
 App = Callable[..., Any]
 """An ASGI or a WSGI application."""
@@ -218,11 +235,10 @@ def _close(result: Any) -> None:
         close()
 
 
-@dataclass(frozen=True)
-class Result:
-    """The times of one case: for each candidate the seconds that a request took, round by round."""
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """For each candidate the seconds that a request took, round by round."""
 
-    case: Case
     times: dict[str, list[float]]
 
     def seconds(self, name: str) -> float:
@@ -236,9 +252,16 @@ class Result:
         lower, _, upper = quantiles(self.times[name], n=4, method="inclusive")
         return (upper - lower) / self.seconds(name)
 
-    def ratio(self, name: str) -> float:
-        """Return how many times as long as the raw callable a candidate takes."""
-        return median(own / raw for own, raw in zip(self.times[name], self.times[RAW], strict=True))
+    def ratio(self, name: str, to: str = RAW) -> float:
+        """Return how many times as long as another candidate, the raw callable by default, a candidate takes."""
+        return median(own / other for own, other in zip(self.times[name], self.times[to], strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Times):
+    """The times of one case."""
+
+    case: Case
 
     def overhead(self, name: str) -> float:
         """Return the seconds that a candidate takes beyond the raw callable."""
@@ -273,12 +296,17 @@ def measure(case: Case, *, rounds: int = 7, seconds: float = 0.2) -> Result:
         stack.callback(driver.close)
         apps = case.make(stack)
         check(case, apps, driver)
-        counts = {name: _count(driver, app, seconds) for name, app in apps.items()}
-        times: dict[str, list[float]] = {name: [] for name in apps}
-        for _ in range(rounds):
-            for name, app in apps.items():
-                times[name].append(_round(driver, app, counts[name]))
-    return Result(case, times)
+        return Result(case=case, times=timed(apps, driver, rounds=rounds, seconds=seconds))
+
+
+def timed(apps: dict[str, App], driver: Driver, *, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Time candidates that have been checked, in turns: see `measure`.  Return the seconds that each request took."""
+    counts = {name: _count(driver, app, seconds) for name, app in apps.items()}
+    times: dict[str, list[float]] = {name: [] for name in apps}
+    for _ in range(rounds):
+        for name, app in apps.items():
+            times[name].append(_round(driver, app, counts[name]))
+    return times
 
 
 def _count(driver: Driver, app: App, seconds: float) -> int:
@@ -305,14 +333,14 @@ def table(result: Result) -> str:
     case = result.case
     rows = [[case.name, *_HEAD, *(f"/ {peer}" for peer in case.peers)]]
     rows.extend(_row(result, name, f"  {name}", case.peers) for name in result.times)
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def summary(results: Iterable[Result], name: str, peers: Sequence[str] = ("Starlette", "Falcon")) -> str:
     """Return a table with one line for each case: what the candidate `name` costs in it."""
     rows = [[f"every case: {name}", *_HEAD, *(f"/ {peer}" for peer in peers)]]
     rows.extend(_row(result, name, f"  {result.case.name}", peers) for result in results)
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def environment() -> str:
@@ -333,7 +361,8 @@ def _row(result: Result, name: str, label: str, peers: Sequence[str]) -> list[st
     return cells
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
+    """Return rows of cells as the lines of a table, whose columns are as wide as the first row wants them."""
     widths = [max(len(cell), 8) for cell in rows[0][1:]]
     return "\n".join(
         f"{first:<36}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=False))

@@ -68,17 +68,23 @@ def asgi_in_executor(answer: Answer) -> App:
 
 def wsgi_on_loop(answer: Answer, stack: ExitStack) -> App:
     """Return a WSGI app whose body comes from a coroutine on a loop that lives in another thread."""
+    loop = loop_in_thread(stack)
+
+    def ask() -> bytes:
+        return asyncio.run_coroutine_threadsafe(_give(answer.body), loop).result()
+
+    return _wsgi_asking(answer, ask)
+
+
+def loop_in_thread(stack: ExitStack) -> asyncio.AbstractEventLoop:
+    """Return an event loop that runs in a thread of its own, until the stack is closed."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     stack.callback(loop.close)
     stack.callback(thread.join)
     stack.callback(loop.call_soon_threadsafe, loop.stop)
-
-    def ask() -> bytes:
-        return asyncio.run_coroutine_threadsafe(_give(answer.body), loop).result()
-
-    return _wsgi_asking(answer, ask)
+    return loop
 
 
 def wsgi_async_to_sync(answer: Answer) -> App:
