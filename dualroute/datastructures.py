@@ -233,6 +233,8 @@ def _check(name: str, value: str) -> None:
         _check_name(name)
     if not isinstance(value, str):
         raise TypeError(f"the value of header {name!r} must be a str, not {type(value).__name__}: {value!r}")
+    if value.isascii() and value.isprintable():  # as most are; what follows looks closer
+        return
     if "\r" in value or "\n" in value or "\0" in value:
         raise ValueError(f"the value of header {name!r} holds a CR, LF or NUL: {value!r}")
     if not value.isascii():

@@ -130,6 +130,11 @@ class Dispatcher:
         return self._found(found, WEBSOCKET, target.method, segments)
 
     def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
+        if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
+            sole: Any = self.router.default_route
+            if environ is None or "HTTP_UPGRADE" not in environ:
+                trail = (sole,)
+                return self._plans[HTTP].get((trail, target.method)) or self._plan(trail, HTTP, target.method), {}, ""
         segments = _segments(target.path)
         if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
             return self._miss(self._refuse_websocket(target), ())
@@ -220,7 +225,7 @@ class Dispatcher:
         route = trail[-1]
         limits = self._limits(trail)
         handler: Handler = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
-        if not middleware and limits is None:
+        if kind == HTTP and not middleware and limits is None:
             handler = route.bare_handler or handler
         plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=route, app=app, limits=limits)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.

@@ -55,17 +55,9 @@ class ASGIAdapter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
-        kind = scope["type"]
-        if kind == "http":
-            await self._serve_http(scope, receive, send)
-        elif kind == "websocket":
-            await self._serve_websocket(scope, receive, send)
-        elif kind == "lifespan":
-            await self._serve_lifespan(receive, send)
-        else:
-            raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
-
-    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
+            return
         channel = BridgedChannel(receive, scope, send)
         request, exchange = self._dispatcher.open_request(scope, None, channel)
         response: Response | None = None
@@ -91,6 +83,15 @@ class ASGIAdapter:
             channel.close()
         if response is not None and response.background is not None:
             await self._drive(run_background(response.background))
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._serve_lifespan(receive, send)
+        else:
+            raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket, exchange = self._dispatcher.open_websocket(scope, receive, send)

@@ -87,6 +87,19 @@ class Pump:
         quiet: False to have the loop woken by the first piece of a visit.
     """
 
+    # On the class until they change, since most pumps are made for one short visit.
+    _stream: BodyStream | None = None
+    # Counted on one side each, so no lock is needed.
+    _made: int = 0
+    _sent: int = 0
+    _woken: bool = False
+    _quiet: bool = False
+    _wait: _Wait | None = None
+    _visit: _Visit | None = None
+    _stopping: bool = False
+    _closed: bool = False
+    _ended: bool = False
+
     def __init__(
         self,
         threads: ThreadPool,
@@ -95,25 +108,13 @@ class Pump:
         *,
         quiet: bool = True,
     ) -> None:
-        self._starts_quiet = quiet
         self._threads = threads
         self._buffer_size = buffer_size
-        self._half = buffer_size // 2
         self._on_cancel = on_cancel
+        self._starts_quiet = quiet
         self._loop = asyncio.get_running_loop()
-        self._stream: BodyStream | None = None
         # Pieces, _END, a BodyFailed, and each visit after all that it gave.
         self._items: deque[Any] = deque()
-        # Counted on one side each, so no lock is needed.
-        self._made = 0
-        self._sent = 0
-        self._woken = False
-        self._quiet = False
-        self._wait: _Wait | None = None
-        self._visit: _Visit | None = None
-        self._stopping = False
-        self._closed = False
-        self._ended = False
 
     @classmethod
     def over(cls, stream: BodyStream, threads: ThreadPool, buffer_size: int) -> Self:
@@ -272,7 +273,7 @@ class Pump:
     async def advance_async(self) -> bytes | None:
         """Return the next piece, or None after the last.  Raises BodyFailed."""
         while not self._ended:
-            if self._made - self._sent <= self._half:
+            if self._made - self._sent <= self._buffer_size // 2:
                 self._go_on()
             item = self._items.popleft() if self._items else await self._next_item()
             if type(item) is bytes:

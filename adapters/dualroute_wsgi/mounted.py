@@ -28,6 +28,9 @@ __all__ = ["FileWrapper", "WSGIApp"]
 logger: logging.Logger = logging.getLogger("dualroute")
 
 # Latin-1 is what WSGI has for text ("Unicode Issues"), and a reason has no control characters (RFC 9112 section 4).
+# The packages of applications that read no body without a Content-Length.
+_NEED_LENGTH = frozenset(("bottle", "django"))
+
 _STATUS = re.compile(r"([1-9][0-9]{2}) ([\x20-\x7e\x80-\xff]*)")
 
 
@@ -52,6 +55,9 @@ class WSGIApp(ForeignApp):
             an error status (400 and up); by default its own answer stands.
         max_threads: how many requests may be in the application at once, where this object is served by itself under
             ASGI.
+        needs_length: True for an application that reads no body without a Content-Length: one that comes without and
+            does not end within `buffer_size` is then kept in a temporary file before the application is called.  Where
+            it is None, that is done for those known to be so, Django and Bottle.
 
     Raises TypeError for what can't be called, or is called like an ASGI application.
     """
@@ -65,8 +71,12 @@ class WSGIApp(ForeignApp):
         buffer_size: int = BUFFER_SIZE,
         intercept_errors: bool = False,
         max_threads: int = DEFAULT_MAX_THREADS,
+        needs_length: bool | None = None,
     ) -> None:
         super().__init__(app, buffer_size=buffer_size, intercept_errors=intercept_errors, max_threads=max_threads)
+        if needs_length is None:
+            needs_length = type(app).__module__.partition(".")[0] in _NEED_LENGTH
+        self.needs_length: bool = needs_length
         self.handler = StreamingHandler(self.respond, buffer_size=buffer_size)
 
     def respond(self, request: SyncRequest) -> Response:
@@ -110,28 +120,53 @@ class WSGIApp(ForeignApp):
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
         environ["wsgi.input_terminated"] = True
-        environ["wsgi.input"] = self._input(environ, channel)
+        environ["wsgi.input"] = self._input(environ, channel, request)
         return environ
 
-    def _input(self, environ: Environ, channel: Channel) -> IO[bytes]:
-        if channel.body is None and not channel.may_have_body() and not channel.cut_short:
+    def _input(self, environ: Environ, channel: Channel, request: SyncRequest) -> IO[bytes]:
+        nothing = channel.body is None and not channel.may_have_body() and not channel.cut_short
+        # What middleware has streamed away is an error, and not an empty body.
+        if nothing and not (channel.consumed and _announces_body(environ)):
             return io.BytesIO()
         source = streamable(channel)
         begun: list[bytes] = []
+        whole: IO[bytes] | None = None
+        size = 0
         if not environ.get("CONTENT_LENGTH"):
-            # Many applications read nothing without a length (Django).  A body that is there in full has one.
-            size, piece = 0, b""
+            # Many applications read nothing without a length.  A body that is there in full has one.
+            piece = b"more"
             try:
-                while size < self.buffer_size and (piece := source.read()):
+                while size <= self.buffer_size and (piece := source.read()):
                     begun.append(piece)
                     size += len(piece)
+                if not piece:
+                    whole = io.BytesIO(b"".join(begun))
+                elif self.needs_length:
+                    whole = self._spooled(source, begun, request)
+                    size = whole.seek(0, io.SEEK_END)
+                    whole.seek(0)
             except ClientDisconnect:
-                piece = b"cut short"
-            if not piece:
-                environ["CONTENT_LENGTH"] = str(size)
-                environ.pop("HTTP_TRANSFER_ENCODING", None)
-                return io.BytesIO(b"".join(begun))
-        return io.BufferedReader(_RawInput(source, begun), CHUNK_SIZE)
+                pass  # which reading on will raise again
+        if whole is None:
+            return io.BufferedReader(_RawInput(source, begun), CHUNK_SIZE)
+        environ["CONTENT_LENGTH"] = str(size)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        return whole
+
+    def _spooled(self, source: Channel, begun: list[bytes], request: SyncRequest) -> IO[bytes]:
+        from tempfile import TemporaryFile
+
+        file = TemporaryFile()  # noqa: SIM115  # closed with the request
+        request.closing.append(file.close)
+        file.writelines(begun)
+        del begun[:]
+        while piece := source.read():
+            file.write(piece)
+        return file
+
+
+def _announces_body(environ: Environ) -> bool:
+    return "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "").strip("0") != ""
 
 
 class _RawInput(io.RawIOBase):
@@ -175,21 +210,23 @@ class InputTooLarge(BodyTooLarge, OSError):
 class _Reply:
     """What an application answers: first its status and headers, then the pieces of its body."""
 
+    # On the class until they change, since most replies are a list and have little to remember.
+    _started: MountedResponse | None = None
+    _committed: bool = False
+    _result: Any = None
+    _iterator: Iterator[Any] | None = None
+    # The next piece, where it was got before it was asked for.
+    _pending: bytes | None = None
+    # What went through write(): where it is written, and how far it was read.
+    _written: Any = None
+    _read_to: int = 0
+    _closed: bool = False
+    _native: bool = False
+
     def __init__(self, app: WSGIApp, environ: Environ, request: SyncRequest) -> None:
         self._app = app
         self._environ = environ
         self._request = request
-        self._started: MountedResponse | None = None
-        self._committed = False
-        self._result: Any = None
-        self._iterator: Iterator[Any] | None = None
-        # The next piece, where it was got before it was asked for.
-        self._pending: bytes | None = None
-        # What went through write(): where it is written, and how far it was read.
-        self._written: Any = None
-        self._read_to = 0
-        self._closed = False
-        self._native = False
 
     def begin(self) -> MountedResponse:
         """Call the application, and iterate over what it returns until there is a piece to send."""

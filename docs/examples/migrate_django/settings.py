@@ -4,9 +4,7 @@ DEBUG = True
 SECRET_KEY = "change me, and keep it to yourself; this one is for trying the example out"
 ROOT_URLCONF = "migrate_django.urls"
 MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
-SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"  # so that the example needs no database

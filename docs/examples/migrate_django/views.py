@@ -21,14 +21,19 @@ PAGE = """<!DOCTYPE html>
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    context = {"quotes": QUOTES, "likes": request.session.get("likes", 0)}
+    context = {"quotes": QUOTES, "likes": likes_of(request)}
     return HttpResponse(engines["django"].from_string(PAGE).render(context, request))
 
 
 def like(request: HttpRequest) -> HttpResponse:
+    response = HttpResponseRedirect(reverse("home"))
     if request.method == "POST":
-        request.session["likes"] = request.session.get("likes", 0) + 1
-    return HttpResponseRedirect(reverse("home"))
+        response.set_signed_cookie("likes", str(likes_of(request) + 1))
+    return response
+
+
+def likes_of(request: HttpRequest) -> int:
+    return int(str(request.get_signed_cookie("likes", default=0)))
 
 
 def quotes(request: HttpRequest) -> HttpResponse:
