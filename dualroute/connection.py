@@ -14,7 +14,7 @@ from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.paths import quote_path
 from dualroute.targets import Target, target_from_environ, target_from_scope
-from dualroute.translation import environ_headers, scope_from_environ, scope_headers
+from dualroute.translation import environ_headers, joined_headers, scope_from_environ, scope_headers
 from dualroute.types import Environ, Receive, Scope
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class HTTPConnection:
         if self._scope is None:
             if self._given_scope is not None:
                 scope = dict(self._given_scope)
-                scope["headers"] = [pair for pair in scope["headers"] if b"_" not in pair[0]]
+                scope["headers"] = joined_headers(scope["headers"])
             else:
                 assert self._environ is not None, "a connection has a scope or an environ"
                 scope = scope_from_environ(self._environ, self._target)

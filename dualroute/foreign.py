@@ -64,8 +64,13 @@ class MountedResponse(Response):
     def __init__(self, status_code: int, headers: Iterable[tuple[str, str]], reason: str | None = None) -> None:
         self.status_code = status_code
         self.headers = MutableHeaders.of(headers)
-        if reason is not None:
-            self.reason = reason
+        self._given = status_code, reason
+
+    @property
+    def reason(self) -> str | None:
+        """The reason phrase that the app gave, for the status that it gave."""
+        status_code, reason = self._given
+        return reason if status_code == self.status_code else None
 
 
 class ForeignApp(Servable):

@@ -92,8 +92,11 @@ class Response(Servable):
     """True for one that has gone out already."""
     cut: bool = False
     """True for one that has gone out already, but not to its end."""
-    reason: str | None = None
-    """The reason phrase, which WSGI servers send; the registered one where it is None."""
+
+    @property
+    def reason(self) -> str | None:
+        """The reason phrase, which WSGI servers send; None for the registered one."""
+        return None
 
     def __init__(
         self,

@@ -14,7 +14,14 @@ from dualroute.paths import quote_path
 from dualroute.targets import Target
 from dualroute.types import Environ, Scope
 
-__all__ = ["environ_from_scope", "environ_headers", "scope_from_environ", "scope_headers", "wsgi_text"]
+__all__ = [
+    "environ_from_scope",
+    "environ_headers",
+    "joined_headers",
+    "scope_from_environ",
+    "scope_headers",
+    "wsgi_text",
+]
 
 
 def scope_from_environ(environ: Environ, target: Target) -> dict[str, Any]:
@@ -124,6 +131,20 @@ def environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
                 headers.append((key[5:].replace("_", "-").lower(), value))
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
             headers.append((key.replace("_", "-").lower(), value))
+    return headers
+
+
+def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a scope as a mounted ASGI app is to see them: without underscores, and with one Cookie.
+
+    HTTP/2 splits cookies into several headers, which are one again for whoever has no use for that (RFC 9113 section
+    8.2.3); a client may send several over HTTP/1.1 too.
+    """
+    headers = [pair for pair in raw if b"_" not in pair[0]]
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) > 1:
+        headers = [pair for pair in headers if pair[0] != b"cookie"]
+        headers.append((b"cookie", b"; ".join(cookies)))
     return headers
 
 

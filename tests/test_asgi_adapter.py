@@ -22,9 +22,9 @@ from dualroute import (
     StreamingResponse,
     SyncRequest,
 )
+from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ResponseCut
 from dualroute_asgi import ASGIAdapter
-from dualroute.bodies import BUFFER_SIZE
 
 TIMEOUT = 20
 """How many seconds anything here may take before it counts as hanging."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from dualroute import (
     DualRoute,
     Host,
     HTTPEndpoint,
+    Limits,
     Mount,
     PlainTextResponse,
     Request,
@@ -369,3 +371,72 @@ def test_an_async_exception_handler_and_a_sync_one_answer_for_either_kind(serve:
         client = serve(app)
         assert client.get("/w/").text == f"{colour} wsgi"
         assert client.get("/a/").text == f"{colour} asgi"
+
+
+def test_an_app_that_needs_a_length_gets_one_however_long_the_body_is(serve: Serve) -> None:
+    def announced_only(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        left = "HTTP_TRANSFER_ENCODING" in environ
+        return [f"{length} {len(environ['wsgi.input'].read(length))} {left}".encode()]
+
+    body = [b"x" * 70_000] * 50
+    for needs_length, told in ((True, "3500000 3500000 False"), (False, "0 0 True"), (None, "0 0 True")):
+        client = serve(WSGIApp(announced_only, needs_length=needs_length))
+        assert client.post("/", content=iter(body)).text == told
+    assert serve(WSGIApp(announced_only)).post("/", content=iter(body[:5])).text == "350000 350000 False"
+
+
+def test_an_app_that_needs_a_length_is_refused_what_is_too_large_all_the_same(serve: Serve) -> None:
+    client = serve(DualRoute(fallback=WSGIApp(wsgi, needs_length=True), limits=Limits(max_body_size=2_000_000)))
+    assert client.post("/", content=iter([b"x" * 70_000] * 50)).status_code == 413
+    assert client.post("/", content=iter([b"x" * 70_000] * 20)).status_code == 200
+
+
+class Client:
+    """An ASGI client that leaves when it is told to."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.sent: list[Any] = []
+        self.asked = False
+
+    async def receive(self) -> dict[str, Any]:
+        if not self.asked:
+            self.asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+def test_an_asgi_app_that_heeds_nothing_is_cancelled_some_time_after_its_client_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dualroute_asgi.mounted.GRACE", 0.05)
+    ended: list[str] = []
+
+    async def heedless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1"}
+
+    async def main() -> int:
+        client = Client()
+        serving = asyncio.ensure_future(ASGIApp(heedless, lifespan=False)(scope, client.receive, client.send))
+        while len(client.sent) < 2:
+            await asyncio.sleep(0)
+        client.left.set()
+        await asyncio.wait_for(serving, 20)
+        return serving.cancelling() if isinstance(serving, asyncio.Task) else -1
+
+    assert asyncio.run(main()) == 0
+    assert ended == ["cancelled"]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

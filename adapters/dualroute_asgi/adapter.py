@@ -31,6 +31,9 @@ __all__ = ["ASGIAdapter"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
+GRACE = 5.0
+"""How many seconds requests that are cancelled have to end, before the shutdown goes on."""
+
 DEFAULT_MAX_THREADS = 40
 """How many `def` handlers of an app without a setting of its own may run at once."""
 
@@ -51,7 +54,6 @@ class ASGIAdapter:
             max_threads = int(getattr(app, "max_threads", DEFAULT_MAX_THREADS))
         self.threads: ThreadPool = ThreadPool(max_threads)
         self._dispatcher = app.dispatcher
-        self._lifespan = Lifespan(app.dispatcher.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
@@ -98,18 +100,20 @@ class ASGIAdapter:
         await websocket.finish(await self._drive(exchange))
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        lifespan = Lifespan(self._dispatcher.router)
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
-                    await self._drive(self._lifespan.startup())
+                    await self._drive(lifespan.startup())
                 except Exception as error:
                     logger.exception("the start-up failed")
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self._drive(self._lifespan.shutdown())
+                await _wait_for_cancelled()
+                await self._drive(lifespan.shutdown())
                 self.threads.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -153,16 +157,6 @@ class ASGIAdapter:
 
     async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
-        task = asyncio.current_task()
-        assert task is not None, "an ASGI app runs in a task"
-        left = False
-
-        def leave(watcher: asyncio.Task[None]) -> None:
-            nonlocal left
-            if not watcher.cancelled() and watcher.exception() is None:
-                left = True
-                task.cancel()
-
         body = response.body_iterator
         stream: BodyStream | Pump
         if isinstance(body, Pump):
@@ -171,21 +165,20 @@ class ASGIAdapter:
             stream = BodyStream(response)
             if not stream.is_async:
                 stream = Pump.over(stream, self.threads, BUFFER_SIZE)
-        watcher = asyncio.create_task(channel.watch())
-        watcher.add_done_callback(leave)
+        watcher = _Watcher(channel)
         try:
-            await self._send_pieces(request, response, send, stream)
+            try:
+                await self._send_pieces(request, response, send, stream)
+            except asyncio.CancelledError:
+                watcher.delivered = True
+                raise
+            finally:
+                await watcher.stop()
         except asyncio.CancelledError:
-            # As in asyncio.timeout: only a cancellation that is our own, and the only one, ends here.
-            if not left or task.uncancel() > 0:
+            if not watcher.has_cancelled():
                 raise
             logger.debug("%s %s: the client went away", request.method, request.path)
-        else:
-            if left:
-                task.uncancel()  # the body took the cancellation for itself
         finally:
-            watcher.remove_done_callback(leave)
-            watcher.cancel()
             await stream.close_async()
             if body is stream and request._closing:
                 request._closing.remove(stream.aclose)
@@ -213,6 +206,55 @@ class ASGIAdapter:
         if not started:
             await send(_start(response.status_code, headers))
         await send({"type": "http.response.body", "body": b""})
+
+
+class _Watcher:
+    """Cancels the current task when the client goes.
+
+    Args:
+        channel: tells of that.
+    """
+
+    def __init__(self, channel: BridgedChannel) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "an ASGI app runs in a task"
+        self._task: asyncio.Task[Any] | None = task
+        self._watching = asyncio.create_task(channel.watch())
+        self._watching.add_done_callback(self._leave)
+        self._left = False
+        self.delivered = False
+
+    def _leave(self, watching: asyncio.Task[None]) -> None:
+        if self._task is not None and not watching.cancelled() and watching.exception() is None:
+            self._left = True
+            self._task.cancel()
+
+    async def stop(self) -> None:
+        """Cancel nothing from now on; a cancellation that is under way is waited for."""
+        task, self._task = self._task, None
+        self._watching.remove_done_callback(self._leave)
+        self._watching.cancel()
+        if self._left and not self.delivered:
+            await asyncio.sleep(0)
+            # The body took it for itself.
+            assert task is not None
+            task.uncancel()
+
+    def has_cancelled(self) -> bool:
+        """Tell whether a cancellation is this watcher's, and the only one: then the task goes on."""
+        # As in asyncio.timeout.
+        task = asyncio.current_task()
+        return self._left and task is not None and task.uncancel() == 0
+
+
+async def _wait_for_cancelled() -> None:
+    """Wait a while for the requests that the server has cancelled: the process may end with the lifespan.
+
+    What they have to close may need a thread, and the event loop for as long.
+    """
+    ending = [task for task in asyncio.all_tasks() if task.cancelling() and task is not asyncio.current_task()]
+    if ending:
+        await asyncio.wait(ending, timeout=GRACE)
 
 
 async def _next_piece(stream: BodyStream | Pump) -> bytes | None:

@@ -54,7 +54,6 @@ class BridgedChannel(ReceiveChannel):
         super().__init__(receive)
         self._scope = scope
         self.send: Send | None = send
-        self.raw_receive: Receive = receive
         self._kept: deque[Message] = deque()
 
     def may_have_body(self) -> bool:
@@ -65,13 +64,13 @@ class BridgedChannel(ReceiveChannel):
     async def receive(self) -> bytes:
         self.require_within_limit()
         while not self.ended:
-            piece = self.accept(await self._next())
+            piece = self.accept(await self.next_event())
             if piece:
                 return piece if self.limit is None else self._count(piece)
         return self._after_end()
 
-    async def _next(self) -> Message:
-        """Return the next event for the reader."""
+    async def next_event(self) -> Message:
+        """Return the next event for the reader; `receive` and `read` make pieces of them."""
         while not self._kept:
             if not self._receiving:
                 return await self._get()
@@ -132,7 +131,7 @@ class BridgedChannel(ReceiveChannel):
         """Get ready to be read from a thread; tell whether there is something to `read_ahead`."""
         self._loop = asyncio.get_running_loop()
         self._buffer_size = buffer_size
-        return self.may_have_body()
+        return not self.too_large and self.may_have_body()
 
     async def read_ahead(self) -> None:
         """Receive a body, up to the buffer's size, so that an upload that comes slowly holds no thread."""

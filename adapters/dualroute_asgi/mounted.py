@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,6 +41,9 @@ _PIECE_SIZE = 256
 
 # What routing left in the scope is ours, and would mislead an application that has routes of its own.
 _OURS = ("app", "router", "route", "endpoint")
+
+# What holds the body of a response, or a part of it.
+_BODIES = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
 
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -104,31 +107,61 @@ class ASGIApp(ForeignApp):
         channel = request._body_channel
         if not isinstance(channel, BridgedChannel) or channel.send is None:
             return await self.respond(request)
-        transfer = _Transfer(self, channel)
+        scope = self._scope(request)
+        transfer = _Transfer(self, channel, scope.get("extensions") or ())
         try:
-            await self.app(self._scope(request), transfer.receive, transfer.send)
-            transfer.require_complete()
+            await self._run_directly(scope, transfer)
+        except asyncio.CancelledError:
+            if not transfer.given_up():
+                raise
         except Exception as error:
             if not transfer.started:
                 if transfer.cut_short:
                     raise ClientDisconnect from error
                 raise
-            if not transfer.client_left:
+            if transfer.complete:
+                self._failed_after_response(error)
+            elif transfer.client_left:
+                logger.debug("%s: the client went away", request, exc_info=error)
+            else:
                 stream_failed(request, error, started=True)
                 transfer.response.cut = True
+        finally:
+            transfer.stop_watching()
         transfer.response.sent = True
         return transfer.response
 
+    async def _run_directly(self, scope: Scope, transfer: _Transfer) -> None:
+        try:
+            await self.app(scope, transfer.receive, transfer.send)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise AppBroken(f"{self.described()} cancelled itself") from error
+        transfer.require_complete()
+
+    def _failed_after_response(self, error: Exception) -> None:
+        logger.error("%s failed after its response", self.described(), exc_info=error)
+
     async def serve_websocket(self, websocket: WebSocket) -> None:
         """Have the application serve a websocket."""
+        peer_left = False
 
         async def send(message: Message) -> None:
+            nonlocal peer_left
             try:
                 await websocket.send(message)
             except WebSocketDisconnect as gone:
+                peer_left = True
                 raise ConnectionResetError(str(gone)) from None  # which the specification has it raise
 
-        await self.app(self._scope(websocket), websocket.receive, send)
+        try:
+            await self.app(self._scope(websocket), websocket.receive, send)
+        except Exception:
+            if not peer_left:
+                raise
+            logger.debug("websocket %s: the peer went away", websocket.path)
 
     def _scope(self, connection: HTTPConnection) -> Scope:
         scope = dict(connection.scope)
@@ -165,6 +198,7 @@ class _Life:
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
+        self._begun = False
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
@@ -176,19 +210,21 @@ class _Life:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if self._answer.done():
+        if self._begun or self._answer.done():
             if error is not None:
                 logger.error("the lifespan of %s failed", self._app.described(), exc_info=error)
-            return
-        # It has no lifespan: then it is to be served without.
-        logger.debug("%s takes no lifespan: %r", self._app.described(), error)
-        self._answer.set_result(None)
+        else:
+            # It has no lifespan: then it is to be served without.
+            logger.debug("%s takes no lifespan: %r", self._app.described(), error)
+        if not self._answer.done():
+            self._answer.set_result(None)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._ended)
         self._events.put_nowait({"type": "lifespan.startup"})
         message = await self._answer
+        self._begun = True
         if message is not None and message["type"] == "lifespan.startup.failed":
             raise RuntimeError(f"the start-up of {self._app.described()} failed: {message.get('message') or ''}")
 
@@ -214,18 +250,25 @@ class _Session:
         self._channel = channel
         # Whether whoever ends the session waits for what the application does after its response.
         self._waits = waits
+        # Where another thread sends the pieces, the other half of them is on the way there.
+        self.buffer_size: int = app.buffer_size if waits else app.buffer_size // 2
         self._source: Channel | None = None
         self._told_end = False
         self._task: asyncio.Task[None] | None = None
+        self._started = False
         self._response: MountedResponse | None = None
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._complete = False
         self._failure: BaseException | None = None
+        # True once nobody wants the rest of the response.
+        self._gone = False
+        # True for an application that did not end though it was given up.
+        self._abandoned = False
         # Waited for by the consumer, by the application's send, and by its receive after the body.
         self._news: asyncio.Event = asyncio.Event()
         self._room: asyncio.Event | None = None
-        self._gone: asyncio.Event = asyncio.Event()
+        self._over: asyncio.Event = asyncio.Event()
 
     # The application's side.
 
@@ -235,51 +278,62 @@ class _Session:
     async def _receive(self) -> Message:
         if self._source is None:
             self._source = streamable(self._channel)
-        if not self._told_end and not self._gone.is_set():
+        if not self._told_end and not self._over.is_set():
             try:
                 piece = await self._source.receive()
             except ClientDisconnect:
                 return dict(_DISCONNECT)
             self._told_end = not piece or self._source.ended
             return {"type": "http.request", "body": piece, "more_body": not self._told_end}
-        await self._until_gone()
+        await self._until_over()
         return dict(_DISCONNECT)
 
-    async def _until_gone(self) -> None:
-        if isinstance(self._channel, BridgedChannel):
-            watching = asyncio.ensure_future(self._channel.watch())
-            leaving = asyncio.ensure_future(self._gone.wait())
-            try:
-                await asyncio.wait([watching, leaving], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                watching.cancel()
-                leaving.cancel()
-        else:
-            await self._gone.wait()
+    async def _until_over(self) -> None:
+        """Wait until the response is complete, or given up, or the client has gone."""
+        if not isinstance(self._channel, BridgedChannel) or self._over.is_set():
+            await self._over.wait()
+            return
+        watching = asyncio.ensure_future(self._channel.watch())
+        ending = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait([watching, ending], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            ending.cancel()
+        if not self._over.is_set():
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._gone = True
+        self._over.set()
+        if self._room is not None:
+            self._room.set()
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            if self._response is not None:
+            if self._started:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
             self._response = response_from(self._app, message)
+            self._started = True
         elif kind == "http.response.body":
-            if self._response is None:
+            if not self._started:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
             if self._complete:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
-            if self._gone.is_set():
+            if self._gone:
                 raise ConnectionResetError("the client is gone")
-            piece = message.get("body") or b""
+            piece = piece_from(self._app, message)
             if piece:
                 self._pieces.append(bytes(piece))
                 self._size += len(piece) + _PIECE_SIZE
             if not message.get("more_body"):
                 self._complete = True
+                self._over.set()
                 self._news.set()
             elif piece:
                 self._news.set()
-                while self._size >= self._app.buffer_size and not self._gone.is_set():
+                while self._size >= self.buffer_size and not self._gone:
                     self._room = asyncio.Event()
                     await self._room.wait()
         else:
@@ -287,14 +341,18 @@ class _Session:
             logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._failure = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if self._complete or self._gone.is_set():
-            error = self._failure
-            if isinstance(error, Exception) and not self._gone.is_set():
-                logger.error("%s failed after its response", self._app.described(), exc_info=error)
-        elif self._failure is None:
-            what = "before the end of its response" if self._response is not None else "without a response"
-            self._failure = AppBroken(f"{self._app.described()} returned {what}")
+        # Through its traceback an exception holds who awaits this, so neither it nor the task is kept for longer.
+        self._task = None
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self._complete:
+            if isinstance(failure, Exception):
+                self._app._failed_after_response(failure)
+        elif self._gone:
+            self._failure = ClientDisconnect()
+        elif failure is None:
+            self._failure = AppBroken(returned_early(self._app, started=self._started))
+        else:
+            self._failure = failure
         self._news.set()
 
     # The side of whoever answers the request.
@@ -306,7 +364,8 @@ class _Session:
         self._task.add_done_callback(self._ended)
         await self._news.wait()
         bind_all(context)
-        response = self._response
+        # Not kept, since it is going to hold this.
+        response, self._response = self._response, None
         if self._failure is not None and not self._complete and not self._pieces:
             try:
                 self._raise_failure()
@@ -349,7 +408,7 @@ class _Session:
             await self._news.wait()
         piece = self._pieces.popleft()
         self._size -= len(piece) + _PIECE_SIZE
-        if self._room is not None and self._size <= self._app.buffer_size // 2:
+        if self._room is not None and self._size <= self.buffer_size // 2:
             self._room.set()
             self._room = None
         return piece
@@ -357,42 +416,67 @@ class _Session:
     async def aclose(self) -> None:
         """End the session: cancel the application, unless its response is complete, and wait for it to end."""
         task = self._task
-        if task is None or task.done():
+        if task is None or task.done() or self._abandoned:
             return
         if self._complete:
             if self._waits:
                 await asyncio.wait([task])
             return
-        self._gone.set()
-        if self._room is not None:
-            self._room.set()
+        self._give_up()
         task.cancel()
         _, running = await asyncio.wait([task], timeout=GRACE)
         if running:
+            self._abandoned = True
             logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
 
 
 class _Transfer:
     """A response that an application sends to the server itself."""
 
-    def __init__(self, app: ASGIApp, channel: BridgedChannel) -> None:
+    def __init__(self, app: ASGIApp, channel: BridgedChannel, extensions: Collection[str]) -> None:
         self._app = app
-        self._receive = channel.raw_receive
+        self._channel = channel
         self._send = channel.send
+        self._extensions = extensions
         self._start: Message | None = None
         self._body_ended = False
-        self._open = False
+        self.complete = False
         self.response: MountedResponse
         self.started = False
         self.client_left = False
         self.cut_short = False
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._cancelled = False
+
+    async def _watch(self) -> None:
+        """Take note when the client goes: sending then fails, and what goes on for GRACE seconds is cancelled."""
+        await self._channel.watch()
+        self.client_left = True
+        await asyncio.sleep(GRACE)
+        if self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
+
+    def stop_watching(self) -> None:
+        # Not kept, since what a cancelled task raised holds this.
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+
+    def given_up(self) -> bool:
+        """Tell whether a cancellation is the one that `_watch` made, and the only one."""
+        # As in asyncio.timeout: only that one ends here.
+        return self._cancelled and self._task is not None and self._task.uncancel() == 0
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        self._channel.consumed = True  # so that nobody waits for what has been read here
+        message = await self._channel.next_event()
         if message["type"] == "http.request":
             self._body_ended = not message.get("more_body")
-        elif not self._body_ended:
-            self.cut_short = True
+        else:
+            self.client_left = True
+            self.cut_short = not self._body_ended
         return message
 
     async def send(self, message: Message) -> None:
@@ -401,27 +485,57 @@ class _Transfer:
             if self._start is not None:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
             self.response = response_from(self._app, message)
-            self._start = message
+            # What gives its pairs only once has given them.
+            once = not isinstance(message.get("headers", ()), list | tuple)
+            self._start = {**message, "headers": self.response.raw_headers} if once else message
             return  # it goes out with the first piece, as everywhere
-        if self._start is None and kind == "http.response.body":
-            raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
+        if kind == "http.response.body":
+            piece_from(self._app, message)
+        elif kind not in self._extensions:
+            logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
+            return
+        if kind in _BODIES:
+            if self._start is None:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
+            if self.complete:
+                raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
+            if self.client_left and self.started:
+                raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
         assert self._send is not None, "this is for servers that can be sent to"
         try:
             if not self.started and self._start is not None:
                 self.started = True
                 await self._send(self._start)
-            if kind == "http.response.body":
-                self._open = bool(message.get("more_body"))
             await self._send(message)
+            if kind in _BODIES:
+                if not message.get("more_body"):
+                    self.complete = True
+                    self.stop_watching()
+                elif self._watcher is None:
+                    self._watcher = asyncio.create_task(self._watch())
         except OSError:
             self.client_left = True
             raise
 
     def require_complete(self) -> None:
-        """Raise AppBroken where the application did not finish its response."""
-        if not self.started or self._open:
-            what = "without a response" if self._start is None else "before the end of its response"
-            raise AppBroken(f"{self._app.described()} returned {what}")
+        """Raise where the application did not finish its response: AppBroken, or ClientDisconnect if it was left."""
+        if not self.complete:
+            if self.client_left:
+                raise ClientDisconnect
+            raise AppBroken(returned_early(self._app, started=self._start is not None))
+
+
+def returned_early(app: ASGIApp, *, started: bool) -> str:
+    """Return what to say of an application that returned too soon."""
+    return f"{app.described()} returned {'before the end of its response' if started else 'without a response'}"
+
+
+def piece_from(app: ASGIApp, message: Message) -> bytes:
+    """Return the piece of the body in an ``http.response.body`` event.  Raises AppBroken where it is no bytes."""
+    piece = message.get("body", b"")
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise AppBroken(f"{app.described()} sent a body of type {type(piece).__name__}; it must be bytes")
+    return piece  # type: ignore[return-value]  # the others are taken as bytes
 
 
 def response_from(app: ASGIApp, message: Message) -> MountedResponse:

@@ -89,6 +89,8 @@ class Pump:
 
     # On the class until they change, since most pumps are made for one short visit.
     _stream: BodyStream | None = None
+    has_pieces: bool = False
+    """True where there is, or was, a body to make pieces of."""
     # Counted on one side each, so no lock is needed.
     _made: int = 0
     _sent: int = 0
@@ -121,6 +123,7 @@ class Pump:
         """Return a pump for a body that is there."""
         pump = cls(threads, buffer_size)
         pump._stream = stream
+        pump.has_pieces = True
         return pump
 
     # In the thread of a visit.
@@ -130,6 +133,7 @@ class Pump:
         # The loop is not woken for it: what follows does that.
         self._items.append(response)
         if isinstance(response, Response) and response.body_iterator is not None:
+            self.has_pieces = True
             self._stream = BodyStream(response)
             self._make()
 
@@ -178,11 +182,6 @@ class Pump:
         visit.context = self._threads.start(function, args, visit)
         return visit
 
-    @property
-    def has_pieces(self) -> bool:
-        """True where there is, or was, a body to make pieces of."""
-        return self._stream is not None
-
     def listen(self) -> None:
         """Be woken by each piece from now on."""
         self._quiet = False
@@ -229,7 +228,7 @@ class Pump:
         try:
             await self._hear()
             outcome = items.popleft()
-            if self._stream is None and outcome is not visit and not items:
+            if not self.has_pieces and outcome is not visit and not items:
                 await self._hear()
         except asyncio.CancelledError:
             await self.close_async()
@@ -243,7 +242,7 @@ class Pump:
                 raise failure
             finally:
                 del failure, visit, outcome  # the exception would hold this frame, and this frame it
-        if self._stream is None:
+        if not self.has_pieces:
             self._visit = None
             items.clear()
             return outcome
@@ -252,7 +251,7 @@ class Pump:
             items.pop()
             outcome.body, outcome.body_iterator = b"".join(items), None
             items.clear()
-            self._visit = None
+            self._visit = self._stream = None
             self._ended = True
         else:
             outcome.body_iterator = self
@@ -283,7 +282,10 @@ class Pump:
                 self._ended = True
             elif isinstance(item, BodyFailed):
                 self._ended = True
-                raise item
+                try:
+                    raise item
+                finally:
+                    del item  # it would hold this frame, and this frame it
             else:
                 self._note(item)
         return None
@@ -326,6 +328,7 @@ class Pump:
             if self._visit is not None and item is self._visit:
                 bind_all(self._visit.context)
                 self._visit = None
+        self._stream = None  # which leads to the response, whose body this may be
         if cancelled is not None:
             try:
                 raise cancelled

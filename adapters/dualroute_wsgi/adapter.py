@@ -115,9 +115,9 @@ class WSGIAdapter:
         headers, has_body = response.wire(request.method)
         status = status_line(response.status_code, response.reason)
         native = getattr(response.body_iterator, "native", None)
-        if has_body and native is not None and not served.has_more(1) and (wrapper := native()) is not None:
+        if has_body and native is not None and native() and not served.has_more(1):
             start_response(status, list(headers))
-            return wrapper  # type: ignore[no-any-return]  # the server's own, which knows what to do with it
+            return response.body_iterator.hand_over()  # type: ignore[union-attr, no-any-return]  # as it has `native`
         pieces = _Pieces(served, response)
         if not has_body:
             start_response(status, list(headers))
@@ -191,6 +191,8 @@ class _Pieces:
     def __init__(self, served: _Served, response: Response) -> None:
         self._served = served
         self._stream = BodyStream(response)
+        # A mounted app's body keeps pieces itself.
+        self._buffer_size: int = getattr(response.body_iterator, "buffer_size", BUFFER_SIZE)
         self._pour: Pour | None = None
         self._first: bytes | None = None
         self._closed = False
@@ -216,7 +218,7 @@ class _Pieces:
             from dualroute_wsgi.loop import Pour, worker_loop
 
             desk = worker_loop().desk_for(self._served.channel)
-            self._pour = Pour(self._stream, desk, self._served.context, BUFFER_SIZE)
+            self._pour = Pour(self._stream, desk, self._served.context, self._buffer_size)
         self._first = self._fetch()
 
     def _fetch(self) -> bytes | None:

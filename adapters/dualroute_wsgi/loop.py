@@ -208,6 +208,7 @@ class Pour:
         item = self._desk.take()
         if item is self._visit:
             self._ended = True
+            self._visit = None  # whose failure leads here
             try:
                 item.outcome()
             finally:
@@ -241,7 +242,13 @@ class WorkerLoop:
 
     def _work(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+                return
+            except (KeyboardInterrupt, SystemExit):
+                # A coroutine's, which has it too: it is raised in the server's thread, where it belongs.
+                continue
 
     def run(
         self,

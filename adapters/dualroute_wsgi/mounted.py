@@ -128,7 +128,8 @@ class WSGIApp(ForeignApp):
         # What middleware has streamed away is an error, and not an empty body.
         if nothing and not (channel.consumed and _announces_body(environ)):
             return io.BytesIO()
-        source = streamable(channel)
+        # One that was cut short while middleware read it says so to whoever reads on.
+        source = channel if channel.cut_short else streamable(channel)
         begun: list[bytes] = []
         whole: IO[bytes] | None = None
         size = 0
@@ -328,13 +329,12 @@ class _Reply:
             return written or None
         return None
 
-    def native(self) -> Any:
-        """Return the server's own file wrapper, untouched, where that is what the application returned, or None.
+    def native(self) -> bool:
+        """Tell whether the application returned the server's own file wrapper, and nobody has touched it."""
+        return self._native and self._iterator is None
 
-        It is the server's to close from then on.
-        """
-        if not self._native or self._iterator is not None:
-            return None
+    def hand_over(self) -> Any:
+        """Return what the application returned; it is the server's to close from then on."""
         self._closed = True
         self._request.closing.remove(self.close)
         result, self._result = self._result, None
