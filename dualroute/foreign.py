@@ -62,8 +62,8 @@ class MountedResponse(Response):
     """
 
     def __init__(self, status_code: int, headers: Iterable[tuple[str, str]], reason: str | None = None) -> None:
-        self.status_code = status_code
-        self.headers = MutableHeaders.of(headers)
+        self.status_code: int = status_code
+        self.headers: MutableHeaders = MutableHeaders.of(headers)
         self._given = status_code, reason
 
     @property

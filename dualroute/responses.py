@@ -108,7 +108,7 @@ class Response(Servable):
     ) -> None:
         self._describe(status_code, media_type)
         if background is not None:
-            self.background = background
+            self.background: BackgroundTask | BackgroundTasks | None = background
         self.body = self.render(content)
         self._set_headers(headers, len(self.body), _BYTES if isinstance(content, _BINARY) and content else _TEXT)
 
@@ -348,7 +348,7 @@ class StreamingResponse(Response):
             )
         self._describe(status_code, media_type)
         if background is not None:
-            self.background = background
+            self.background: BackgroundTask | BackgroundTasks | None = background
         self.body_iterator = content
         self._set_headers(headers, None, _BYTES)
 

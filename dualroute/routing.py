@@ -31,6 +31,7 @@ from dualroute.serving import Servable
 from dualroute.targets import require_host
 
 if TYPE_CHECKING:
+    from dualroute.applications import DualRoute
     from dualroute.dispatch import Dispatcher
     from dualroute.limits import Limits
 
@@ -106,7 +107,7 @@ class Route(_EndpointRoute):
         sync_to_thread: bool = True,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
-        self.limits = limits
+        self.limits: Limits | None = limits
         self.include_in_schema = include_in_schema
         self.handlers: dict[str, Handler] = http_handlers(
             endpoint,
@@ -167,14 +168,14 @@ class _Container(BaseRoute):
         self.app = app
         self.name = name
         self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
-        self.limits = limits
+        self.limits: Limits | None = limits
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
         self.websocket_handler: Handler | None = None
         if self.router is None:
             self._take_endpoint(app, tuple(params))
         elif hasattr(app, "exception_handlers"):
-            self.inner_app = app
+            self.inner_app: DualRoute | None = app
         self._pass_for_asgi()
 
     def _take_endpoint(self, app: Any, params: tuple[str, ...]) -> None:
@@ -188,7 +189,7 @@ class _Container(BaseRoute):
             )
             return
         self.handlers = {"*": foreign.handler}
-        self.bare_handler = foreign.bare_handler
+        self.bare_handler: Handler | None = foreign.bare_handler
         self.websocket_handler = foreign.websocket_handler
 
     @property

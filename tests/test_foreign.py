@@ -415,7 +415,7 @@ class Client:
 def test_an_asgi_app_that_heeds_nothing_is_cancelled_some_time_after_its_client_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dualroute_asgi.mounted.GRACE", 0.05)
+    monkeypatch.setattr("dualroute_asgi.sessions.GRACE", 0.05)
     ended: list[str] = []
 
     async def heedless(scope: Any, receive: Any, send: Any) -> None:

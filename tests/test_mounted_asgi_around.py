@@ -223,9 +223,10 @@ def test_intercepted_answers_stand_where_nobody_handles_their_status(way: Way, s
     assert (answer.status, answer.body, answer.headers) == (status, b"its own", [("x-a", "1")])
 
 
-def test_only_error_answers_are_intercepted(way: Way) -> None:
-    app = way.app(ASGIApp(answering(b"x", status=302), intercept_errors=True), exception_handlers={302: handled})
-    assert way.ask(app).status == 302
+@pytest.mark.parametrize(("status", "answered"), [(399, 399), (400, 418), (599, 418)])
+def test_only_error_answers_are_intercepted(way: Way, status: int, answered: int) -> None:
+    mounted = ASGIApp(answering(b"x", status=status), intercept_errors=True, lifespan=False)
+    assert way.ask(way.app(mounted, exception_handlers={status: handled})).status == answered
 
 
 def test_a_background_task_of_middleware_runs_after_the_response(way: Way) -> None:

@@ -97,7 +97,7 @@ def test_a_client_that_goes_half_way_ends_an_application_that_waits_for_somethin
     way: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Bare under ASGI, it is told by receive and send, and cancelled after a while."""
-    monkeypatch.setattr("dualroute_asgi.mounted.GRACE", 0.05 if way.direct else TIMEOUT)
+    monkeypatch.setattr("dualroute_asgi.sessions.GRACE", 0.05 if way.direct else TIMEOUT)
     ended = Gate()
     cancelling: list[int] = []
 
@@ -176,7 +176,7 @@ def test_a_send_after_the_client_went_is_an_error_in_the_application(way: Way) -
 def test_an_application_that_will_not_end_is_waited_for_within_a_bound(
     apart: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dualroute_asgi.mounted.GRACE", 0.05)
+    monkeypatch.setattr("dualroute_asgi.sessions.GRACE", 0.05)
     release, ended = Gate(), Gate()
 
     async def stubborn(scope: Any, receive: Receive, send: Send) -> None:

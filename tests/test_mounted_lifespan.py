@@ -387,10 +387,35 @@ def test_a_second_lifespan_starts_anew() -> None:
         await server.tell("shutdown")
         await server.ended()
 
+        assert await get(app, "/a/") == (200, b"one")
+
     asyncio.run(main())
     asyncio.run(main())
     assert living.log == ["one startup", "one shutdown"] * 2
-    assert living.states == [{"pool": "one"}] * 2
+    assert living.states == [{"pool": "one"}, {}] * 2, "what was shut down is not there any more"
+
+
+def test_what_an_application_does_after_its_shutdown_is_waited_for() -> None:
+    log: list[str] = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        for _ in range(10):
+            await asyncio.sleep(0)
+        log.append("ended")
+
+    async def main() -> None:
+        server = Server(DualRoute([Mount("/a", app=application)]))
+        await server.tell("startup")
+        await server.tell("shutdown")
+        log.append("told")
+        await server.ended()
+
+    asyncio.run(main())
+    assert log == ["ended", "told"]
 
 
 def test_two_servers_on_loops_of_their_own_each_have_their_lifespan() -> None:

@@ -180,8 +180,8 @@ class ASGIAdapter:
             logger.debug("%s %s: the client went away", request.method, request.path)
         finally:
             await stream.close_async()
-            if body is stream and request._closing:
-                request._closing.remove(stream.aclose)
+            if isinstance(body, Pump) and request._closing:
+                request._closing.remove(body.aclose)
 
     async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream | Pump) -> None:
         headers, has_body = response.wire(request.method)

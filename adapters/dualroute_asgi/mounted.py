@@ -2,26 +2,25 @@
 
 It runs in a task of its own, on the server's event loop under ASGI and on the worker's under WSGI.  What it sends is
 kept, a bounded number of bytes of it, until it is asked for.  Under ASGI with nothing around it, it is simply awaited
-and given the server's own `receive` and `send`.
+in the server's own task (`dualroute_asgi.sessions` has both ways).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, ClassVar
 
-from dualroute.bodies import BUFFER_SIZE, Channel, streamable
+from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
 from dualroute.exchange import stream_failed
-from dualroute.foreign import AppBroken, ForeignApp, MountedResponse
+from dualroute.foreign import AppBroken, ForeignApp
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.threads import bind_all
+from dualroute_asgi.life import Life
+from dualroute_asgi.sessions import Session, Transfer
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
@@ -33,19 +32,8 @@ __all__ = ["ASGIApp"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
-GRACE = 5.0
-"""How many seconds an application has to end after its request was given up, and to shut down."""
-
-_PIECE_SIZE = 256
-"""How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
-
 # What routing left in the scope is ours, and would mislead an application that has routes of its own.
 _OURS = ("app", "router", "route", "endpoint")
-
-# What holds the body of a response, or a part of it.
-_BODIES = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
-
-_DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class ASGIApp(ForeignApp):
@@ -75,12 +63,12 @@ class ASGIApp(ForeignApp):
         lifespan: bool = True,
     ) -> None:
         super().__init__(app, buffer_size=buffer_size, intercept_errors=intercept_errors)
-        self.has_lifespan = lifespan
-        self.handler = Handler(self.respond)
-        self.bare_handler = None if intercept_errors else Handler(self.respond_directly)
-        self.websocket_handler = Handler(self.serve_websocket)
+        self.has_lifespan: bool = lifespan
+        self.handler: Handler = Handler(self.respond)
+        self.bare_handler: Handler | None = None if intercept_errors else Handler(self.respond_directly)
+        self.websocket_handler: Handler | None = Handler(self.serve_websocket)
         # One for each event loop that serves, since a process may serve both protocols.
-        self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
+        self._lives: dict[asyncio.AbstractEventLoop, Life] = {}
 
     async def respond(self, request: Request) -> Response:
         """Call the application, and return its response; more of the body may be yet to come.
@@ -91,7 +79,7 @@ class ASGIApp(ForeignApp):
         channel.require_within_limit()
         scope = self._scope(request)
         scope["extensions"] = {}  # what could be passed on is what both protocols have
-        session = _Session(self, scope, channel, waits=request.environ is None)
+        session = Session(self, scope, channel, waits=request.environ is None)
         try:
             response = await session.begin()
             channel.require_within_limit()
@@ -108,7 +96,7 @@ class ASGIApp(ForeignApp):
         if not isinstance(channel, BridgedChannel) or channel.send is None:
             return await self.respond(request)
         scope = self._scope(request)
-        transfer = _Transfer(self, channel, scope.get("extensions") or ())
+        transfer = Transfer(self, channel, scope.get("extensions") or ())
         try:
             await self._run_directly(scope, transfer)
         except asyncio.CancelledError:
@@ -131,7 +119,7 @@ class ASGIApp(ForeignApp):
         transfer.response.sent = True
         return transfer.response
 
-    async def _run_directly(self, scope: Scope, transfer: _Transfer) -> None:
+    async def _run_directly(self, scope: Scope, transfer: Transfer) -> None:
         try:
             await self.app(scope, transfer.receive, transfer.send)
         except asyncio.CancelledError as error:
@@ -178,7 +166,7 @@ class ASGIApp(ForeignApp):
     async def startup(self) -> None:
         """Run the application's start-up, if it has one.  Raises RuntimeError where it says that it failed."""
         loop = asyncio.get_running_loop()
-        life = _Life(self)
+        life = Life(self)
         await life.start()
         self._lives[loop] = life
 
@@ -187,364 +175,3 @@ class ASGIApp(ForeignApp):
         life = self._lives.pop(asyncio.get_running_loop(), None)
         if life is not None:
             await life.end()
-
-
-class _Life:
-    """The lifespan of an application (ASGI specification, "Lifespan Protocol")."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.state: dict[str, Any] = {}
-        self._events: asyncio.Queue[Message] = asyncio.Queue()
-        self._answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        self._task: asyncio.Task[None] | None = None
-        self._begun = False
-
-    async def _run(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        await self._app.app(scope, self._events.get, self._send)
-
-    async def _send(self, message: Message) -> None:
-        if message["type"].startswith("lifespan.") and not self._answer.done():
-            self._answer.set_result(message)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if self._begun or self._answer.done():
-            if error is not None:
-                logger.error("the lifespan of %s failed", self._app.described(), exc_info=error)
-        else:
-            # It has no lifespan: then it is to be served without.
-            logger.debug("%s takes no lifespan: %r", self._app.described(), error)
-        if not self._answer.done():
-            self._answer.set_result(None)
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(self._ended)
-        self._events.put_nowait({"type": "lifespan.startup"})
-        message = await self._answer
-        self._begun = True
-        if message is not None and message["type"] == "lifespan.startup.failed":
-            raise RuntimeError(f"the start-up of {self._app.described()} failed: {message.get('message') or ''}")
-
-    async def end(self) -> None:
-        task = self._task
-        assert task is not None, "what ends has begun"
-        if task.done():
-            return
-        self._answer = asyncio.get_running_loop().create_future()
-        self._events.put_nowait({"type": "lifespan.shutdown"})
-        message = await self._answer
-        if message is not None and message["type"] == "lifespan.shutdown.failed":
-            logger.error("the shutdown of %s failed: %s", self._app.described(), message.get("message") or "")
-        await asyncio.wait([task], timeout=GRACE)
-
-
-class _Session:
-    """One request in an application, and the pieces of its response."""
-
-    def __init__(self, app: ASGIApp, scope: Scope, channel: Channel, *, waits: bool) -> None:
-        self._app = app
-        self._scope = scope
-        self._channel = channel
-        # Whether whoever ends the session waits for what the application does after its response.
-        self._waits = waits
-        # Where another thread sends the pieces, the other half of them is on the way there.
-        self.buffer_size: int = app.buffer_size if waits else app.buffer_size // 2
-        self._source: Channel | None = None
-        self._told_end = False
-        self._task: asyncio.Task[None] | None = None
-        self._started = False
-        self._response: MountedResponse | None = None
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._complete = False
-        self._failure: BaseException | None = None
-        # True once nobody wants the rest of the response.
-        self._gone = False
-        # True for an application that did not end though it was given up.
-        self._abandoned = False
-        # Waited for by the consumer, by the application's send, and by its receive after the body.
-        self._news: asyncio.Event = asyncio.Event()
-        self._room: asyncio.Event | None = None
-        self._over: asyncio.Event = asyncio.Event()
-
-    # The application's side.
-
-    async def _run(self) -> None:
-        await self._app.app(self._scope, self._receive, self._send)
-
-    async def _receive(self) -> Message:
-        if self._source is None:
-            self._source = streamable(self._channel)
-        if not self._told_end and not self._over.is_set():
-            try:
-                piece = await self._source.receive()
-            except ClientDisconnect:
-                return dict(_DISCONNECT)
-            self._told_end = not piece or self._source.ended
-            return {"type": "http.request", "body": piece, "more_body": not self._told_end}
-        await self._until_over()
-        return dict(_DISCONNECT)
-
-    async def _until_over(self) -> None:
-        """Wait until the response is complete, or given up, or the client has gone."""
-        if not isinstance(self._channel, BridgedChannel) or self._over.is_set():
-            await self._over.wait()
-            return
-        watching = asyncio.ensure_future(self._channel.watch())
-        ending = asyncio.ensure_future(self._over.wait())
-        try:
-            await asyncio.wait([watching, ending], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            ending.cancel()
-        if not self._over.is_set():
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self._gone = True
-        self._over.set()
-        if self._room is not None:
-            self._room.set()
-
-    async def _send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            if self._started:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
-            self._response = response_from(self._app, message)
-            self._started = True
-        elif kind == "http.response.body":
-            if not self._started:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
-            if self._complete:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
-            if self._gone:
-                raise ConnectionResetError("the client is gone")
-            piece = piece_from(self._app, message)
-            if piece:
-                self._pieces.append(bytes(piece))
-                self._size += len(piece) + _PIECE_SIZE
-            if not message.get("more_body"):
-                self._complete = True
-                self._over.set()
-                self._news.set()
-            elif piece:
-                self._news.set()
-                while self._size >= self.buffer_size and not self._gone:
-                    self._room = asyncio.Event()
-                    await self._room.wait()
-        else:
-            # Trailers, pushes, paths of files: extensions that were not offered.
-            logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        # Through its traceback an exception holds who awaits this, so neither it nor the task is kept for longer.
-        self._task = None
-        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if self._complete:
-            if isinstance(failure, Exception):
-                self._app._failed_after_response(failure)
-        elif self._gone:
-            self._failure = ClientDisconnect()
-        elif failure is None:
-            self._failure = AppBroken(returned_early(self._app, started=self._started))
-        else:
-            self._failure = failure
-        self._news.set()
-
-    # The side of whoever answers the request.
-
-    async def begin(self) -> MountedResponse:
-        """Return the response, when there is a piece of its body; all of the body, where it is there."""
-        context = copy_context()
-        self._task = asyncio.create_task(self._run(), context=context)
-        self._task.add_done_callback(self._ended)
-        await self._news.wait()
-        bind_all(context)
-        # Not kept, since it is going to hold this.
-        response, self._response = self._response, None
-        if self._failure is not None and not self._complete and not self._pieces:
-            try:
-                self._raise_failure()
-            except Exception as error:
-                if self._channel.cut_short:
-                    raise ClientDisconnect from error
-                raise
-        assert response is not None, "there is no piece without a response"
-        if self._complete:
-            response.body = b"".join(self._pieces) if len(self._pieces) != 1 else self._pieces[0]
-            self._pieces.clear()
-        else:
-            response.body_iterator = self
-        return response
-
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        assert failure is not None
-        if isinstance(failure, asyncio.CancelledError):
-            failure = AppBroken(f"{self._app.described()} cancelled itself")
-        try:
-            raise failure
-        finally:
-            del self, failure  # the exception would hold this frame, and this frame it
-
-    def has_more(self) -> bool:
-        """Tell whether there will be something to wait for when the response was sent."""
-        return self._task is not None and not self._task.done() and (self._waits or not self._complete)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._pieces:
-            if self._complete:
-                raise StopAsyncIteration
-            if self._failure is not None:
-                self._raise_failure()
-            self._news.clear()
-            await self._news.wait()
-        piece = self._pieces.popleft()
-        self._size -= len(piece) + _PIECE_SIZE
-        if self._room is not None and self._size <= self.buffer_size // 2:
-            self._room.set()
-            self._room = None
-        return piece
-
-    async def aclose(self) -> None:
-        """End the session: cancel the application, unless its response is complete, and wait for it to end."""
-        task = self._task
-        if task is None or task.done() or self._abandoned:
-            return
-        if self._complete:
-            if self._waits:
-                await asyncio.wait([task])
-            return
-        self._give_up()
-        task.cancel()
-        _, running = await asyncio.wait([task], timeout=GRACE)
-        if running:
-            self._abandoned = True
-            logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
-
-
-class _Transfer:
-    """A response that an application sends to the server itself."""
-
-    def __init__(self, app: ASGIApp, channel: BridgedChannel, extensions: Collection[str]) -> None:
-        self._app = app
-        self._channel = channel
-        self._send = channel.send
-        self._extensions = extensions
-        self._start: Message | None = None
-        self._body_ended = False
-        self.complete = False
-        self.response: MountedResponse
-        self.started = False
-        self.client_left = False
-        self.cut_short = False
-        self._task = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
-        self._cancelled = False
-
-    async def _watch(self) -> None:
-        """Take note when the client goes: sending then fails, and what goes on for GRACE seconds is cancelled."""
-        await self._channel.watch()
-        self.client_left = True
-        await asyncio.sleep(GRACE)
-        if self._task is not None:
-            self._cancelled = True
-            self._task.cancel()
-
-    def stop_watching(self) -> None:
-        # Not kept, since what a cancelled task raised holds this.
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-
-    def given_up(self) -> bool:
-        """Tell whether a cancellation is the one that `_watch` made, and the only one."""
-        # As in asyncio.timeout: only that one ends here.
-        return self._cancelled and self._task is not None and self._task.uncancel() == 0
-
-    async def receive(self) -> Message:
-        self._channel.consumed = True  # so that nobody waits for what has been read here
-        message = await self._channel.next_event()
-        if message["type"] == "http.request":
-            self._body_ended = not message.get("more_body")
-        else:
-            self.client_left = True
-            self.cut_short = not self._body_ended
-        return message
-
-    async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            if self._start is not None:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
-            self.response = response_from(self._app, message)
-            # What gives its pairs only once has given them.
-            once = not isinstance(message.get("headers", ()), list | tuple)
-            self._start = {**message, "headers": self.response.raw_headers} if once else message
-            return  # it goes out with the first piece, as everywhere
-        if kind == "http.response.body":
-            piece_from(self._app, message)
-        elif kind not in self._extensions:
-            logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
-            return
-        if kind in _BODIES:
-            if self._start is None:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
-            if self.complete:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
-            if self.client_left and self.started:
-                raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
-        assert self._send is not None, "this is for servers that can be sent to"
-        try:
-            if not self.started and self._start is not None:
-                self.started = True
-                await self._send(self._start)
-            await self._send(message)
-            if kind in _BODIES:
-                if not message.get("more_body"):
-                    self.complete = True
-                    self.stop_watching()
-                elif self._watcher is None:
-                    self._watcher = asyncio.create_task(self._watch())
-        except OSError:
-            self.client_left = True
-            raise
-
-    def require_complete(self) -> None:
-        """Raise where the application did not finish its response: AppBroken, or ClientDisconnect if it was left."""
-        if not self.complete:
-            if self.client_left:
-                raise ClientDisconnect
-            raise AppBroken(returned_early(self._app, started=self._start is not None))
-
-
-def returned_early(app: ASGIApp, *, started: bool) -> str:
-    """Return what to say of an application that returned too soon."""
-    return f"{app.described()} returned {'before the end of its response' if started else 'without a response'}"
-
-
-def piece_from(app: ASGIApp, message: Message) -> bytes:
-    """Return the piece of the body in an ``http.response.body`` event.  Raises AppBroken where it is no bytes."""
-    piece = message.get("body", b"")
-    if not isinstance(piece, bytes | bytearray | memoryview):
-        raise AppBroken(f"{app.described()} sent a body of type {type(piece).__name__}; it must be bytes")
-    return piece  # type: ignore[return-value]  # the others are taken as bytes
-
-
-def response_from(app: ASGIApp, message: Message) -> MountedResponse:
-    """Return the response that an ``http.response.start`` event begins.  Raises AppBroken where it can't be sent."""
-    status = message.get("status")
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise AppBroken(f"{app.described()} gave the status {status!r}; it must be a number of three digits")
-    try:
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers") or ()]
-        return MountedResponse(status, headers)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise AppBroken(f"{app.described()} gave a response header that can't be sent: {error}") from error

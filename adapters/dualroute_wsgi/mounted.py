@@ -20,6 +20,7 @@ from dualroute.translation import environ_from_scope, wsgi_text
 from dualroute.types import Environ, ExcInfo
 
 if TYPE_CHECKING:
+    from dualroute.handlers import Handler
     from dualroute.requests import SyncRequest
     from dualroute.responses import Response
 
@@ -77,7 +78,7 @@ class WSGIApp(ForeignApp):
         if needs_length is None:
             needs_length = type(app).__module__.partition(".")[0] in _NEED_LENGTH
         self.needs_length: bool = needs_length
-        self.handler = StreamingHandler(self.respond, buffer_size=buffer_size)
+        self.handler: Handler = StreamingHandler(self.respond, buffer_size=buffer_size)
 
     def respond(self, request: SyncRequest) -> Response:
         """Call the application, and return its response; the body is yet to be iterated over.
