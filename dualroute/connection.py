@@ -168,6 +168,8 @@ class HTTPConnection:
             if self._given_scope is not None:
                 scope = dict(self._given_scope)
                 scope["headers"] = joined_headers(scope["headers"])
+                if not (scope.get("raw_path") or b"/").startswith(b"/"):
+                    scope["raw_path"] = quote_path(self.path).encode("ascii")  # it was the absolute form
             else:
                 assert self._environ is not None, "a connection has a scope or an environ"
                 scope = scope_from_environ(self._environ, self._target)

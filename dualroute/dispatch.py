@@ -130,14 +130,13 @@ class Dispatcher:
         return self._found(found, WEBSOCKET, target.method, segments)
 
     def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
-        if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
-            sole: Any = self.router.default_route
-            if environ is None or "HTTP_UPGRADE" not in environ:
-                trail = (sole,)
-                return self._plans[HTTP].get((trail, target.method)) or self._plan(trail, HTTP, target.method), {}, ""
         segments = _segments(target.path)
         if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
             return self._miss(self._refuse_websocket(target), ())
+        if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
+            # A foreign app by itself, or one whose migration has not begun: there is nothing to look for.
+            sole = Found((self.router.default_route,), {}, 0)
+            return self._found(sole, HTTP, target.method, segments)
         found, location, miss = self.decide(HTTP, target, segments)
         if found is not None:
             return self._found(found, HTTP, target.method, segments)

@@ -270,8 +270,12 @@ def _ask(handler: Any, connection: HTTPConnection, error: Exception) -> Exchange
     return (yield from _settle(connection, call, result))
 
 
-def stream_failed(connection: HTTPConnection, error: Exception, *, started: bool) -> Response:
-    """Log the failure of a response's body, and return the answer to give if none has `started`."""
+def stream_failed(connection: HTTPConnection, response: Response, error: Exception, *, started: bool) -> Response:
+    """Log the failure of a response's body, and return the answer to give if it has not `started`.
+
+    What was to run after the response is left out.
+    """
+    response.background = None
     logger.error(
         "unhandled exception in the body of the response to %s %s%s",
         connection.method,

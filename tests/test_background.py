@@ -18,6 +18,7 @@ from dualroute import (
     Route,
     StreamingResponse,
 )
+from dualroute.exceptions import ResponseCut
 from tests.conftest import Serve
 
 
@@ -123,6 +124,23 @@ def test_a_response_whose_handling_failed_runs_none(log: Log, serve: Serve, capl
     response = Response(background=BackgroundTask(log.note, "never"))
     client = serve(DualRoute([Route("/", lambda request: response)], middleware=[failing]))
     assert client.get("/").status_code == 500
+    assert log == []
+
+
+@pytest.mark.parametrize("pieces", [0, 2])
+def test_a_response_whose_body_failed_runs_none(
+    pieces: int, log: Log, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Iterator[bytes]:
+        yield from [b"piece"] * pieces
+        raise LookupError
+
+    client = serve(app_of(StreamingResponse(broken(), background=BackgroundTask(log.note, "never"))))
+    if pieces:
+        with pytest.raises(ResponseCut):
+            client.get("/")
+    else:
+        assert client.get("/").status_code == 500
     assert log == []
 
 

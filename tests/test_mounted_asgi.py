@@ -231,6 +231,7 @@ def test_an_absolute_target_is_cut_down_to_its_path(way: Way, target: str) -> No
     )
     assert way.ask(way.app(seen), extra=extra).status == 200
     assert (seen.scope["path"], seen.scope["root_path"]) == ("/m/x", "/m")
+    assert seen.scope["raw_path"] == b"/m/x"
 
 
 @pytest.mark.parametrize("fallback", [False, True])

@@ -196,7 +196,7 @@ class ASGIAdapter:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await _next_piece(stream)
         except BodyFailed as failed:
-            answer = stream_failed(request, failed.error, started=started)
+            answer = stream_failed(request, response, failed.error, started=started)
             if started:
                 raise ResponseCut from None
             headers, has_body = answer.wire(request.method)

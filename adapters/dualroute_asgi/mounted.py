@@ -112,7 +112,7 @@ class ASGIApp(ForeignApp):
             elif transfer.client_left:
                 logger.debug("%s: the client went away", request, exc_info=error)
             else:
-                stream_failed(request, error, started=True)
+                stream_failed(request, transfer.response, error, started=True)
                 transfer.response.cut = True
         finally:
             transfer.stop_watching()

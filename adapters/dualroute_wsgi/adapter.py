@@ -28,7 +28,6 @@ from dualroute.streams import BodyFailed, BodyStream, close_all
 from dualroute.types import Environ, StartResponse
 
 if TYPE_CHECKING:
-    from dualroute.background import BackgroundTask, BackgroundTasks
     from dualroute.requests import SyncRequest
     from dualroute_wsgi.loop import Desk, Pour
 
@@ -78,13 +77,13 @@ class WSGIAdapter:
         try:
             response = _drive(exchange, context, channel)
             assert response is not None, "the exchange of a request returns a response"
-            served.background = response.background
+            served.response = response
             if response.body_iterator is not None:
                 return self._stream(served, response, start_response)
             headers, has_body = response.wire(request.method)
             start_response(status_line(response.status_code, response.reason), list(headers))
         except BaseException:
-            served.background = None
+            served.response = None
             served.end()
             raise
         body = [response.body] if has_body else []
@@ -126,7 +125,7 @@ class WSGIAdapter:
         try:
             pieces.prepare()
         except BodyFailed as failed:
-            answer = stream_failed(request, failed.error, started=False)
+            answer = stream_failed(request, response, failed.error, started=False)
             headers, _ = answer.wire(request.method)
             start_response(status_line(answer.status_code), list(headers))
             return _Sent([answer.body], pieces)
@@ -140,7 +139,7 @@ class WSGIAdapter:
 class _Served:
     """What is left of a request once its response is known."""
 
-    background: BackgroundTask | BackgroundTasks | None = None
+    response: Response | None = None
 
     def __init__(self, request: SyncRequest, context: Context, channel: HandOverChannel) -> None:
         self.request = request
@@ -149,17 +148,17 @@ class _Served:
 
     def has_more(self, expected: int = 0) -> bool:
         """Tell whether there is anything to do after the response, beside closing `expected` things."""
-        return (
-            self.background is not None or self.channel.desk is not None or len(self.request._closing or ()) > expected
-        )
+        if self.channel.desk is not None or (self.response is not None and self.response.background is not None):
+            return True
+        return len(self.request._closing or ()) > expected
 
     def end(self) -> None:
         """Bring the request to its end: close what is open, then run the background tasks."""
         if self.request._closing:
             _drive(close_all(self.request), self.context, self.channel)
-        background, self.background = self.background, None
-        if background is not None:
-            _drive(run_background(background), self.context, self.channel)
+        response, self.response = self.response, None
+        if response is not None and response.background is not None:
+            _drive(run_background(response.background), self.context, self.channel)
         if self.channel.desk is not None:
             self.channel.desk.close()
 
@@ -190,6 +189,7 @@ class _Pieces:
 
     def __init__(self, served: _Served, response: Response) -> None:
         self._served = served
+        self._response = response
         self._stream = BodyStream(response)
         # A mounted app's body keeps pieces itself.
         self._buffer_size: int = getattr(response.body_iterator, "buffer_size", BUFFER_SIZE)
@@ -206,7 +206,7 @@ class _Pieces:
             try:
                 piece = self._fetch()
             except BodyFailed as failed:
-                stream_failed(self._served.request, failed.error, started=True)
+                stream_failed(self._served.request, self._response, failed.error, started=True)
                 raise ResponseCut from None
         if piece is None:
             raise StopIteration
