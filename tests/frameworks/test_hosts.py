@@ -60,7 +60,7 @@ class Host:
         )
 
 
-GUNICORN, UVICORN, HYPERCORN = map(by_name, ("gunicorn-gthread", "uvicorn", "hypercorn"))
+GUNICORN, UVICORN = map(by_name, ("gunicorn-gthread", "uvicorn"))
 HOSTS = (
     Host("in_flask", GUNICORN, ("flask",)),
     Host("in_flask", GUNICORN, ("flask",), below=True),
@@ -71,7 +71,7 @@ HOSTS = (
     Host("in_fastapi", UVICORN, ("fastapi",), below=True),
     Host("in_starlette", UVICORN, ("starlette",)),
     Host("beside_quart", UVICORN, ("quart",)),
-    Host("by_hypercorn", HYPERCORN, ("quart",)),
+    Host("by_hypercorn", UVICORN, ("hypercorn", "quart")),
 )
 
 
