@@ -30,6 +30,9 @@ _PIECE_SIZE = 256
 QUIET = 0.004
 """How many seconds a visit goes on before each piece that it makes wakes the event loop."""
 
+LOOKS = 2
+"""How often the loop looks for what the only visit under way has made, before it goes to sleep."""
+
 _END: Any = object()
 
 
@@ -203,6 +206,14 @@ class Pump:
 
     async def _hear(self) -> None:
         """Wait until there is an item."""
+        if self._threads.alone() and not self._stopping:
+            # Some visits are over sooner than a sleeping loop is woken.  While others are under way, the loop has
+            # something better to do than to look twice.
+            self._woken = True
+            for _ in range(LOOKS):
+                await asyncio.sleep(0)
+                if self._items:
+                    return
         while not self._items:
             self._wait = _Wait(self)
             self._woken = False

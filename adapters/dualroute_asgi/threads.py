@@ -125,6 +125,11 @@ class ThreadPool:
         self._crew.take((context, function, args, receiver), self.size)
         return context
 
+    def alone(self) -> bool:
+        """Tell whether one call at most is under way."""
+        crew = self._crew
+        return crew.threads - crew.idle + crew.waiting <= 1
+
     def listen_later(self, function: Callable[[], object], delay: float) -> None:
         """Have `function` called on the loop in `delay` seconds at most; one timer serves all that come meanwhile."""
         loop = asyncio.get_running_loop()
@@ -151,23 +156,23 @@ class _Crew:
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = 0
-        self._idle = 0
-        self._waiting = 0
+        self.threads = 0
+        self.idle = 0
+        self.waiting = 0
 
     def take(self, job: _Job, size: int) -> None:
         """Queue a call, and start a thread for it where none is idle and there are fewer than `size`."""
         with self._lock:
-            if self._waiting >= self._idle and self._threads < size:
+            if self.waiting >= self.idle and self.threads < size:
                 threading.Thread(target=self._work, name="dualroute-handler", daemon=True).start()
-                self._threads += 1
+                self.threads += 1
                 # Counted as idle from here, so that the next call does not start a thread in place of this one.
-                self._idle += 1
-            self._waiting += 1
+                self.idle += 1
+            self.waiting += 1
         self._jobs.put(job)
 
     def dismiss(self) -> None:
-        for _ in range(self._threads):
+        for _ in range(self.threads):
             self._jobs.put(None)
 
     def _work(self) -> None:
@@ -176,8 +181,8 @@ class _Crew:
             if job is None:
                 return
             with self._lock:
-                self._waiting -= 1
-                self._idle -= 1
+                self.waiting -= 1
+                self.idle -= 1
             context, function, args, receiver = job
             if receiver.claim():
                 result: Any = None
@@ -188,13 +193,13 @@ class _Crew:
                     failure = error
                 # As good as idle: who hears of the outcome may have the next call, and is to find this thread for it.
                 with self._lock:
-                    self._idle += 1
+                    self.idle += 1
                 receiver.report(result, failure)
                 # Not kept until the next call comes.
                 del result, failure
             else:
                 with self._lock:
-                    self._idle += 1
+                    self.idle += 1
             del job, context, function, args, receiver
 
 
