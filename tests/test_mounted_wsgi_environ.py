@@ -74,7 +74,7 @@ def home(request: SyncRequest) -> Response:
         ("/old/a%25b", ("/old", "/a%b")),
     ],
 )
-@pytest.mark.parametrize("root_path", ["", "/root", "/two/deep"])
+@pytest.mark.parametrize("root_path", ["", "/base", "/two/deep"])
 def test_the_path_is_split_at_the_mount(ask: Ask, root_path: str, path: str, expected: tuple[str, str]) -> None:
     seen = Seen()
     ask(DualRoute([Mount("/old", app=seen.app)]), path=path, root_path=root_path)
@@ -83,8 +83,8 @@ def test_the_path_is_split_at_the_mount(ask: Ask, root_path: str, path: str, exp
 
 def test_a_mount_without_its_slash_is_redirected(ask: Ask) -> None:
     seen = Seen()
-    answer = ask(DualRoute([Mount("/old", app=seen.app)]), path="/old", root_path="/root")
-    assert (answer.status, answer.header("location"), seen.calls) == (307, "/root/old/", 0)
+    answer = ask(DualRoute([Mount("/old", app=seen.app)]), path="/old", root_path="/base")
+    assert (answer.status, answer.header("location"), seen.calls) == (307, "/base/old/", 0)
 
 
 @pytest.mark.parametrize("prefix", ["/old", "/old/"])
@@ -96,7 +96,7 @@ def test_a_mount_takes_whole_segments_with_or_without_its_slash(ask: Ask, prefix
     assert seen.paths == ("/old", "/x")
 
 
-@pytest.mark.parametrize("root_path", ["", "/root"])
+@pytest.mark.parametrize("root_path", ["", "/base"])
 def test_nested_mounts_add_up(ask: Ask, root_path: str) -> None:
     seen = Seen()
     inner = DualRoute([Mount("/b/{name}", app=seen.app)])
@@ -107,8 +107,8 @@ def test_nested_mounts_add_up(ask: Ask, root_path: str) -> None:
 
 def test_a_mount_at_the_root_takes_nothing_off(ask: Ask) -> None:
     seen = Seen()
-    ask(DualRoute([Mount("", app=seen.app)]), path="/x", root_path="/root")
-    assert seen.paths == ("/root", "/x")
+    ask(DualRoute([Mount("", app=seen.app)]), path="/x", root_path="/base")
+    assert seen.paths == ("/base", "/x")
 
 
 @pytest.mark.parametrize("inside", ["host", "mount in host", "host in mount"])
@@ -126,7 +126,7 @@ def test_a_host_takes_nothing_off(ask: Ask, inside: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/x", "/x/", "//x", "//evil.example/x", "/a/../b", "/x%20y", "/old", "/older/x"])
-@pytest.mark.parametrize("root_path", ["", "/root"])
+@pytest.mark.parametrize("root_path", ["", "/base"])
 def test_a_fallback_sees_the_path_as_it_came(ask: Ask, root_path: str, path: str) -> None:
     seen = Seen()
     app = DualRoute([Route("/home", home), Mount("/old/x", app=home)], fallback=seen.app)
@@ -136,8 +136,8 @@ def test_a_fallback_sees_the_path_as_it_came(ask: Ask, root_path: str, path: str
 
 def test_a_fallback_sees_an_empty_path_below_a_root_path(ask: Ask) -> None:
     seen = Seen()
-    assert ask(DualRoute([Route("/home", home)], fallback=seen.app), path="", root_path="/root").status == 200
-    assert seen.paths == ("/root", "")
+    assert ask(DualRoute([Route("/home", home)], fallback=seen.app), path="", root_path="/base").status == 200
+    assert seen.paths == ("/base", "")
 
 
 def test_a_fallback_inside_a_mount_sees_the_path_below_it(ask: Ask) -> None:
@@ -155,7 +155,7 @@ def test_a_fallback_gets_no_slash_redirects(ask: Ask) -> None:
 
 @pytest.mark.protocol("wsgi")  # the environ of the server itself
 @pytest.mark.parametrize(
-    "given", [("/root/", "/x"), ("/", "/x"), ("", "/x"), ("/root", "//x"), ("/r\xc3\xa4", "/\xc3\xa4")]
+    "given", [("/base/", "/x"), ("/", "/x"), ("", "/x"), ("/base", "//x"), ("/r\xc3\xa4", "/\xc3\xa4")]
 )
 def test_a_server_s_own_script_name_and_path_info_are_left_to_the_fallback(ask: Ask, given: tuple[str, str]) -> None:
     seen = Seen(validate=False)
@@ -184,7 +184,7 @@ def test_a_nul_in_the_path_is_a_404(ask: Ask) -> None:
     assert seen.calls == 0
 
 
-@pytest.mark.parametrize("root_path", ["", "/root"])
+@pytest.mark.parametrize("root_path", ["", "/base"])
 @pytest.mark.parametrize(("mounted", "expected"), [(True, ("/old", "/x")), (False, ("", "/old/x"))])
 def test_an_absolute_target_is_cut_down_to_its_path(
     ask: Ask, root_path: str, mounted: bool, expected: tuple[str, str]
@@ -206,8 +206,8 @@ def test_a_target_that_is_no_path_never_reaches_the_app(ask: Ask, path: str) -> 
 
 def test_a_wsgi_app_is_an_app_by_itself(ask: Ask) -> None:
     seen = Seen()
-    assert ask(seen.app, path="/a//b", root_path="/root").body == b"seen"
-    assert seen.paths == ("/root", "/a//b")
+    assert ask(seen.app, path="/a//b", root_path="/base").body == b"seen"
+    assert seen.paths == ("/base", "/a//b")
 
 
 # The request line and the headers
