@@ -557,7 +557,7 @@ def test_a_server_that_ends_in_a_download_ends_the_response_once(
 # Lifespans
 
 NO_EXIT = ("waitress", "granian-wsgi")
-"""The servers whose processes end without any chance to do something."""
+"""The servers whose processes end without any chance to do something, but for granian's on some Pythons."""
 
 
 def workers(server: Server, number: int) -> Server:
@@ -632,8 +632,10 @@ def test_a_lifespan_is_run_once_whatever_the_server(start: Start, chosen: Server
         assert client.get("/asgi/life").json() == answer
     assert answer["state"] == answer["pid"]
     server.stop()
-    kinds = ("startup",) if chosen.name in NO_EXIT else ("startup", "shutdown")
-    assert lives(server) == {answer["pid"]: {(kind, answer["loop"], answer["thread"]): 1 for kind in kinds}}
+    lived = {(kind, answer["loop"], answer["thread"]): 1 for kind in ("startup", "shutdown")}
+    cut = {("startup", answer["loop"], answer["thread"]): 1}
+    assert lives(server)[answer["pid"]] in ((lived, cut) if chosen.name in NO_EXIT else (lived,))
+    assert list(lives(server)) == [answer["pid"]]
 
 
 # Apps that nothing is around
@@ -656,7 +658,8 @@ def test_an_asgi_app_is_served_straight(start: Start, token: str, chosen: Server
     assert answer["state"] == answer["pid"], "its lifespan too"
     assert [event["pid"] for event in server.events("startup")] == [answer["pid"]]
     server.stop()
-    assert [event["loop"] for event in server.events("shutdown")] == [answer["loop"]] * (chosen.name not in NO_EXIT)
+    ended = [event["loop"] for event in server.events("shutdown")]
+    assert ended == [answer["loop"]] or (ended == [] and chosen.name in NO_EXIT)
 
 
 def served_straight(server: Running, token: str) -> None:
