@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
@@ -48,8 +48,6 @@ class Call:
 
     __slots__ = ("args", "function", "inline", "is_async")
 
-    streams: ClassVar[bool] = False
-
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.function: Callable[..., Any] = function
         self.args: tuple[Any, ...] = args
@@ -78,7 +76,6 @@ class StreamingCall(Call):
 
     __slots__ = ("handler",)
 
-    streams: ClassVar[bool] = True
     handler: StreamingHandler
 
 

@@ -1,7 +1,7 @@
 """The end of an exchange: the body of a streaming response, and what is left to do once it was sent.
 
-Like a request's exchange, these say what they need done by yielding a `Call` and are sent the outcome, so that the
-two adapters drive them in the same way, whichever the colour of the iterable.
+An iterable is advanced where its colour is at home, by whichever adapter.  What is to be closed is asked for by
+yielding a `Call`, as in a request's exchange, and both adapters drive that in the same way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BodyStream:
     Args:
         response: a response that has one.
 
-    `is_async` is the colour of the iterable, and so of every call that is asked for.
+    `is_async` is the colour of the iterable, and so of the method that advances it.
     """
 
     def __init__(self, response: Response) -> None:
@@ -48,13 +48,11 @@ class BodyStream:
         self._ended = False
         self.is_async: bool = isinstance(self._body, AsyncIterable)
 
-    def fetch(self) -> Generator[Call, Any, bytes | None]:
-        """Return the next piece that is not empty, or None after the last.  Raises BodyFailed."""
-        piece: bytes | None = yield Call.known(self.advance_async if self.is_async else self.advance, (), self.is_async)
-        return piece
-
     def advance(self) -> bytes | None:
-        """Do in place what `fetch` asks for, where the iterable is not async."""
+        """Return the next piece that is not empty, or None after the last, where the iterable is not async.
+
+        Raises BodyFailed.
+        """
         if self._ended:
             return None
         try:
@@ -70,7 +68,10 @@ class BodyStream:
         return None
 
     async def advance_async(self) -> bytes | None:
-        """Await what `fetch` asks for, where the iterable is async."""
+        """Return the next piece that is not empty, or None after the last, where the iterable is async.
+
+        Raises BodyFailed.
+        """
         if self._ended:
             return None
         try:
