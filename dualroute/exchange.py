@@ -25,10 +25,10 @@ from dualroute.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
-    from dualroute.foreign import StreamingHandler
+    from dualroute.handlers import Handler
     from dualroute.limits import Limits
 
-__all__ = ["Call", "Exchange", "Plan", "StreamingCall", "exchange"]
+__all__ = ["Call", "Exchange", "Plan", "exchange"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -44,39 +44,38 @@ class Call:
         args: its positional arguments.
 
     `is_async` is its colour; `inline` is True for a `def` that never blocks, and so may run on the event loop.
+    `handler` is what it is a call of, where that is known.
     """
 
-    __slots__ = ("args", "function", "inline", "is_async")
+    __slots__ = ("args", "function", "handler", "inline", "is_async")
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.function: Callable[..., Any] = function
         self.args: tuple[Any, ...] = args
         self.is_async: bool = is_async_callable(function)
         self.inline: bool = False
+        self.handler: Handler | None = None
 
     @classmethod
-    def known(cls, function: Callable[..., Any], args: tuple[Any, ...], is_async: bool, inline: bool = False) -> Self:
+    def known(
+        cls,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        is_async: bool,
+        inline: bool = False,
+        handler: Handler | None = None,
+    ) -> Self:
         """Return a call whose colour was found out before."""
         call = cls.__new__(cls)
         call.function = function
         call.args = args
         call.is_async = is_async
         call.inline = inline
+        call.handler = handler
         return call
 
     def __repr__(self) -> str:
         return f"Call({self.function!r}, *{self.args!r})"
-
-
-class StreamingCall(Call):
-    """A `def` that returns a response; where it runs in a thread, that thread may as well read on in its body.
-
-    `handler` is whose call it is.
-    """
-
-    __slots__ = ("handler",)
-
-    handler: StreamingHandler
 
 
 Exchange: TypeAlias = Generator[Call, Any, Response | None]

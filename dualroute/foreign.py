@@ -18,7 +18,7 @@ from dualroute.bodies import BUFFER_SIZE
 from dualroute.callables import describe, is_async_callable
 from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import HTTPException
-from dualroute.exchange import Call, StreamingCall
+from dualroute.exchange import Call
 from dualroute.handlers import Handler
 from dualroute.responses import Response
 from dualroute.serving import Servable
@@ -155,7 +155,7 @@ class ForeignApp(Servable):
 
 
 class StreamingHandler(Handler):
-    """A handler whose response is read on in the thread that it ran in: see `StreamingCall`.
+    """A `def` that returns a response; where it runs in a thread, that thread may as well read on in its body.
 
     Args:
         function: called with the request; returns a response.
@@ -172,9 +172,7 @@ class StreamingHandler(Handler):
         self.gives_pieces: bool = False
 
     def call(self, connection: Any) -> Call:
-        call = StreamingCall.known(self.function, (connection,), False)
-        call.handler = self
-        return call
+        return Call.known(self.function, (connection,), False, False, self)
 
 
 def protocol_of(app: Any) -> str | None:

@@ -31,8 +31,10 @@ class Handler:
     """The names of the parameters that it takes besides the connection."""
     everything: bool
     """True where it takes every path parameter (``**kwargs``)."""
+    passes: int
+    """For an adapter that has threads: see `dualroute_asgi.threads.Pace`."""
 
-    __slots__ = ("everything", "function", "inline", "is_async", "owner", "wanted")
+    __slots__ = ("everything", "function", "inline", "is_async", "owner", "passes", "wanted")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Handler:
         self.is_async: bool = is_async_callable(function)
         self.inline: bool = inline and not self.is_async
         self.owner: type[Any] | None = owner
+        self.passes = 0
         self.wanted, self.everything = _binding(function, params, where, skip=skip or (2 if owner else 1))
 
     def __repr__(self) -> str:
@@ -65,7 +68,7 @@ class Handler:
         elif self.wanted:
             params = connection.path_params
             function = functools.partial(function, **{name: params[name] for name in self.wanted if name in params})
-        return Call.known(function, (connection,), self.is_async, self.inline)
+        return Call.known(function, (connection,), self.is_async, self.inline, self)
 
 
 def _binding(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dualroute import Call, DualRoute, Mount, PlainTextResponse, Response, SyncRequest, WSGIApp
+from dualroute_asgi import threads
 from dualroute_asgi.threads import ThreadPool
 from tests.mounted_wsgi_helper import (
     TEXT,
@@ -44,6 +45,37 @@ def waits_for(event: threading.Event, data: bytes) -> Callable[[], bytes]:
         return data
 
     return wait
+
+
+# An event loop that stands still for short visits
+
+
+@asgi_only
+@pytest.mark.parametrize("briefly", [0.0, TIMEOUT])
+def test_answers_are_the_same_where_the_event_loop_stands_still(
+    protocol: str, monkeypatch: pytest.MonkeyPatch, briefly: float
+) -> None:
+    stood: list[float] = []
+    stand_still = ThreadPool.stand_still
+
+    def count(pool: ThreadPool, over: Any, pace: Any) -> None:
+        stood.append(briefly)
+        stand_still(pool, over, pace)
+
+    monkeypatch.setattr(threads, "WATCHED", 0)
+    monkeypatch.setattr(threads, "BRIEFLY", briefly)
+    monkeypatch.setattr(ThreadPool, "stand_still", count)
+    pieces = [b"x" * 100_000] * 30  # more than a visit makes
+    app = WSGIApp(answering(lambda: Body(*pieces)))
+
+    async def main() -> None:
+        for _ in range(3):
+            peer = peer_of(app)
+            await asyncio.wait_for(peer.start(), TIMEOUT)
+            assert b"".join(peer.pieces) == b"".join(pieces)
+
+    run(main())
+    assert len(stood) > (3 if briefly else 0)
 
 
 # A client or a server that goes while a thread is at work

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dualroute_asgi import ThreadPool
+from dualroute_asgi import ThreadPool, threads
 
 TIMEOUT = 20
 """How many seconds anything here may take before it counts as hanging."""
@@ -410,3 +410,111 @@ def test_a_thread_keeps_nothing_of_the_call_before(make: Callable[[], Any]) -> N
         gc.collect()
     assert ended.is_set()
     pool.close()
+
+
+class Pace:
+    """Counts for a kind of call, as a Handler does."""
+
+    passes = 0
+
+
+async def short_calls(pool: ThreadPool, count: int, pace: Pace | None = None) -> list[bool]:
+    """Make calls one after the other, and tell of each whether the event loop went on meanwhile."""
+    turned = []
+    for _ in range(count):
+        turns: list[bool] = []
+        asyncio.get_running_loop().call_soon(turns.append, True)
+        assert await pool.run(str, (1,), pace=pace) == "1"
+        turned.append(bool(turns))
+        await asyncio.sleep(0)
+    return turned
+
+
+def needs_the_loop(pool: ThreadPool, pace: Pace | None = None) -> Coroutine[Any, Any, Any]:
+    """Call a function that ends only when the event loop goes on."""
+    event = threading.Event()
+    asyncio.get_running_loop().call_soon(event.set)
+    return pool.run(event.wait, (TIMEOUT / 2,), pace=pace)
+
+
+def test_the_loop_stands_still_for_calls_that_come_one_at_a_time(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "BRIEFLY", TIMEOUT)
+
+    async def main() -> list[bool]:
+        assert await needs_the_loop(pool)  # it does not begin with that
+        return await short_calls(pool, threads.WATCHED + 20)
+
+    assert not any(run(main())[threads.WATCHED :])
+
+
+def test_now_and_then_the_loop_looks_whether_others_would_come(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stood = []
+    stand_still = ThreadPool.stand_still
+
+    def count(*args: Any) -> None:
+        stood.append(True)
+        stand_still(*args)
+
+    monkeypatch.setattr(threads, "BRIEFLY", TIMEOUT)
+    monkeypatch.setattr(ThreadPool, "stand_still", count)
+
+    async def main() -> None:
+        await short_calls(pool, threads.WATCHED - 1)
+        assert not stood
+        await short_calls(pool, threads.STOOD + 1)
+        assert len(stood) == threads.STOOD + 1
+        for _ in range(threads.WATCHED // 2):
+            assert await needs_the_loop(pool)
+        assert len(stood) == threads.STOOD + 1
+        await short_calls(pool, 3)
+        assert len(stood) == threads.STOOD + 4
+
+    run(main())
+
+
+def test_calls_that_take_longer_are_not_stood_still_for(pool: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, quick = Pace(), Pace()
+
+    async def main() -> None:
+        await short_calls(pool, threads.WATCHED)
+        monkeypatch.setattr(threads, "BRIEFLY", 0.001)
+        assert await needs_the_loop(pool, slow)  # after a moment
+        assert slow.passes == threads.PASSES
+        monkeypatch.setattr(threads, "BRIEFLY", TIMEOUT)
+        for left in reversed(range(threads.PASSES)):
+            assert await needs_the_loop(pool, slow)
+            assert slow.passes == left
+        # Calls of another kind, and calls of no kind, are not concerned.
+        assert not any(await short_calls(pool, 3, quick))
+        assert not any(await short_calls(pool, 3))
+        assert not any(await short_calls(pool, 3, slow))
+
+    run(main())
+
+
+def test_the_loop_does_not_stand_still_while_other_calls_are_under_way(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "BRIEFLY", TIMEOUT)
+
+    async def main() -> None:
+        await short_calls(pool, threads.WATCHED - 1)
+        gate = Gate()
+        other = asyncio.create_task(pool.run(gate.pass_through, pace=NoStop()))
+        await gate.wait_for_arrival()
+        assert await needs_the_loop(pool)
+        gate.open()
+        await other
+        assert await needs_the_loop(pool)  # and for a while after
+
+    run(main())
+
+
+class NoStop(Pace):
+    """The pace of calls that the loop never stands still for."""
+
+    passes = 10**6

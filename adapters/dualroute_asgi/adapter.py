@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, StreamingCall, stream_failed
+from dualroute.exchange import Call, stream_failed
+from dualroute.foreign import StreamingHandler
 from dualroute.lifespan import Lifespan
 from dualroute.responses import Response
 from dualroute.serving import Servable
@@ -129,12 +130,12 @@ class ASGIAdapter:
                     elif call.inline:
                         outcome = call.function(*call.args)
                     elif channel is None:
-                        outcome = await self.threads.run(call.function, call.args)
-                    elif isinstance(call, StreamingCall):
-                        if channel.prepare(call.handler.buffer_size):
+                        outcome = await self.threads.run(call.function, call.args, pace=call.handler)
+                    elif isinstance(handler := call.handler, StreamingHandler):
+                        if channel.prepare(handler.buffer_size):
                             await channel.read_ahead()
-                        handler = call.handler
-                        pump = Pump(self.threads, handler.buffer_size, channel.give_up, quiet=handler.gives_pieces)
+                        quiet = handler.gives_pieces
+                        pump = Pump(self.threads, handler.buffer_size, channel.give_up, quiet=quiet, pace=handler)
                         outcome = await pump.call(call.function, call.args)
                         handler.gives_pieces = pump.has_pieces
                         if isinstance(outcome, Response) and outcome.body_iterator is pump:
@@ -144,7 +145,9 @@ class ASGIAdapter:
                     else:
                         if channel.prepare(BUFFER_SIZE):
                             await channel.read_ahead()
-                        outcome = await self.threads.run(call.function, call.args, on_cancel=channel.give_up)
+                        outcome = await self.threads.run(
+                            call.function, call.args, on_cancel=channel.give_up, pace=handler
+                        )
                 except BaseException as error:
                     call = exchange.throw(_failure(error))
                 else:

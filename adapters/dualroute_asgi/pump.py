@@ -13,6 +13,7 @@ more time on that than on the pieces.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context
@@ -20,7 +21,7 @@ from typing import Any, Self
 
 from dualroute.responses import Response
 from dualroute.streams import BodyFailed, BodyStream
-from dualroute_asgi.threads import ThreadPool, bind_all
+from dualroute_asgi.threads import Pace, Receiver, ThreadPool, bind_all
 
 __all__ = ["Pump"]
 
@@ -30,35 +31,23 @@ _PIECE_SIZE = 256
 QUIET = 0.004
 """How many seconds a visit goes on before each piece that it makes wakes the event loop."""
 
-LOOKS = 2
-"""How often the loop looks for what the only visit under way has made, before it goes to sleep."""
-
 _END: Any = object()
 
 
-class _Visit:
+class _Visit(Receiver):
     """One go of a thread."""
-
-    __slots__ = ("_claim", "_pump", "context", "failure", "over")
 
     context: Context
 
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
-        self.failure: BaseException | None = None
-        self.over = False
-        # Whoever takes the one claim has decided: the thread to begin, or a cancellation to give the visit up.
         self._claim = [True]
-
-    def claim(self) -> bool:
-        try:
-            return self._claim.pop()
-        except IndexError:
-            return False
+        self.failure: BaseException | None = None
+        self.ended = False
 
     def report(self, result: Any, error: BaseException | None) -> None:
         self.failure = error
-        self.over = True
+        self.ended = True
         self._pump._quiet = False
         self._pump._put_item(self)
 
@@ -88,6 +77,7 @@ class Pump:
         buffer_size: how many bytes may wait to be sent before a visit ends.
         on_cancel: called where a visit under way is to end early.
         quiet: False to have the loop woken by the first piece of a visit.
+        pace: remembers how long visits take.
     """
 
     # On the class until they change, since most pumps are made for one short visit.
@@ -101,6 +91,8 @@ class Pump:
     _quiet: bool = False
     _wait: _Wait | None = None
     _visit: _Visit | None = None
+    # Where the loop is to stand still for the visit: see `ThreadPool.note_start`.
+    _over: threading.Lock | None = None
     _stopping: bool = False
     _closed: bool = False
     _ended: bool = False
@@ -112,11 +104,13 @@ class Pump:
         on_cancel: Callable[[], object] | None = None,
         *,
         quiet: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self._threads = threads
         self._buffer_size = buffer_size
         self._on_cancel = on_cancel
         self._starts_quiet = quiet
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         # Pieces, _END, a BodyFailed, and each visit after all that it gave.
         self._items: deque[Any] = deque()
@@ -182,6 +176,11 @@ class Pump:
         if self._starts_quiet:
             self._quiet = True
             self._threads.listen_later(self.listen, QUIET)
+        self._threads.note_start(visit, self._pace)
+        if visit.over is not None:
+            self._over = visit.over
+            # Nobody needs to be woken before the loop has stood still.
+            self._woken = True
         visit.context = self._threads.start(function, args, visit)
         return visit
 
@@ -206,14 +205,9 @@ class Pump:
 
     async def _hear(self) -> None:
         """Wait until there is an item."""
-        if self._threads.alone() and not self._stopping:
-            # Some visits are over sooner than a sleeping loop is woken.  While others are under way, the loop has
-            # something better to do than to look twice.
-            self._woken = True
-            for _ in range(LOOKS):
-                await asyncio.sleep(0)
-                if self._items:
-                    return
+        over, self._over = self._over, None
+        if over is not None and not self._items:
+            self._threads.stand_still(over, self._pace)
         while not self._items:
             self._wait = _Wait(self)
             self._woken = False
@@ -313,7 +307,7 @@ class Pump:
     def _go_on(self) -> None:
         """Start another visit, where the one before was left because enough was made."""
         visit = self._visit
-        if self._closed or self._stopping or (visit is not None and (not visit.over or visit.failure is not None)):
+        if self._closed or self._stopping or (visit is not None and (not visit.ended or visit.failure is not None)):
             return
         if visit is not None:
             bind_all(visit.context)

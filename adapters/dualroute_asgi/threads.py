@@ -1,8 +1,9 @@
 """The threads that `def` handlers run in under ASGI.
 
 An executor's hop costs more than it need: two chained futures and a condition for each call.  Here a call goes into
-a `SimpleQueue` and its result comes back by one `call_soon_threadsafe`.  What an executor keeps is kept: the caller's
-context variables, exceptions with their tracebacks, a bound on the threads, and none of them before the first need.
+a `SimpleQueue` and its result comes back by one `call_soon_threadsafe`, or by the release of a lock that the loop
+stands still for.  What an executor keeps is kept: the caller's context variables, exceptions with their tracebacks, a
+bound on the threads, and none of them before the first need.
 """
 
 from __future__ import annotations
@@ -14,21 +15,40 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-__all__ = ["Receiver", "ThreadPool", "bind_all"]
+__all__ = ["Pace", "Receiver", "ThreadPool", "bind_all"]
+
+BRIEFLY = 0.0001
+"""How many seconds at most the event loop stands still for the only call under way."""
+
+PASSES = 16
+"""How many calls of a kind go by without that, after one that took longer."""
+
+WATCHED = 32
+"""How many calls in a row are the only ones under way before the event loop stands still for one."""
+
+STOOD = 128
+"""How many it may stand still for before it looks again whether others would come meanwhile."""
 
 
-class _Outcome(asyncio.Future[Any]):
-    """The result of a call in a thread.
+class Pace(Protocol):
+    """Remembers how long calls of one kind take; a Handler is one."""
 
-    A call that has not begun is given up when its task is cancelled.  One that has begun can't be stopped, so the
-    task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
-    """
+    passes: int
+    """How many more of them the event loop does not stand still for."""
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, on_cancel: Callable[[], object] | None) -> None:
-        super().__init__(loop=loop)
-        self._on_cancel = on_cancel
-        # Whoever takes the one claim has decided: the thread to begin the call, or cancel() to give it up.
-        self._claim = [True]
+
+class _AnyPace:
+    def __init__(self) -> None:
+        self.passes = 0
+
+
+class Receiver:
+    """Who is told of a call in a thread."""
+
+    _claim: list[bool]
+    """Whoever takes the one in it has decided: the thread to begin the call, or a cancellation to give it up."""
+    over: threading.Lock | None = None
+    """Released when the call is over, where the event loop stands still for it."""
 
     def claim(self) -> bool:
         """Decide about the call; False where it was decided before."""
@@ -36,6 +56,27 @@ class _Outcome(asyncio.Future[Any]):
             return self._claim.pop()
         except IndexError:
             return False
+
+    def report(self, result: Any, error: BaseException | None) -> None:
+        """Take the outcome.  Called in the thread."""
+        raise NotImplementedError
+
+
+class _Outcome(asyncio.Future[Any], Receiver):
+    """The result of a call in a thread.
+
+    A call that has not begun is given up when its task is cancelled.  One that has begun can't be stopped, so the
+    task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
+    """
+
+    _reported: tuple[Any, BaseException | None] | None = None
+    # True once the loop no longer looks for the outcome itself.
+    _asleep: bool = False
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop, on_cancel: Callable[[], object] | None) -> None:
+        super().__init__(loop=loop)
+        self._on_cancel = on_cancel
+        self._claim = [True]
 
     def cancel(self, msg: Any = None) -> bool:
         if self.claim():
@@ -46,16 +87,26 @@ class _Outcome(asyncio.Future[Any]):
         return False
 
     def report(self, result: Any, error: BaseException | None) -> None:
-        """Take the outcome.  Called in the thread."""
-        try:
-            self.get_loop().call_soon_threadsafe(self.settle, result, error)
-        except RuntimeError:
-            pass  # the loop was closed meanwhile: nobody waits
+        self._reported = result, error
+        if self._asleep:
+            try:
+                self.get_loop().call_soon_threadsafe(self._settle)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile: nobody waits
 
-    def settle(self, result: Any, error: BaseException | None) -> None:
-        """Take the outcome.  Called on the loop."""
+    def listen(self) -> None:
+        """Take the outcome when it comes, or at once if it is there."""
+        self._asleep = True
+        # Looked at after that: one that is reported from now on wakes the loop.
+        if self._reported is not None:
+            self._settle()
+
+    def _settle(self) -> None:
         if self.done():
             return
+        assert self._reported is not None
+        result, error = self._reported
+        self._reported = None
         if error is None:
             self.set_result(result)
         elif isinstance(error, StopIteration):
@@ -65,18 +116,6 @@ class _Outcome(asyncio.Future[Any]):
             self.set_exception(wrapped)
         else:
             self.set_exception(error)
-
-
-class Receiver(Protocol):
-    """Who is told of a call in a thread."""
-
-    def claim(self) -> bool:
-        """Tell whether the call is still wanted; asked once, when its turn has come."""
-        ...
-
-    def report(self, result: Any, error: BaseException | None) -> None:
-        """Take the outcome.  Called in the thread."""
-        ...
 
 
 _Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
@@ -92,6 +131,9 @@ class ThreadPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._crew = _Crew()
+        self._pace = _AnyPace()
+        # How many calls in a row were the only ones.
+        self._alone = 0
         # Those who wait for the next tick of a loop.
         self._tick: tuple[asyncio.AbstractEventLoop, list[Callable[[], object]]] | None = None
 
@@ -101,6 +143,7 @@ class ThreadPool:
         args: tuple[Any, ...] = (),
         *,
         on_cancel: Callable[[], object] | None = None,
+        pace: Pace | None = None,
     ) -> Any:
         """Call `function` in a thread and return what it returns, or raise what it raises.
 
@@ -110,9 +153,14 @@ class ThreadPool:
             function: the callable.
             args: its positional arguments.
             on_cancel: called where the caller is cancelled while `function` runs, to have it come to an end early.
+            pace: remembers how long such calls take.
         """
         outcome = _Outcome(loop=asyncio.get_running_loop(), on_cancel=on_cancel)
+        self.note_start(outcome, pace)
         context = self.start(function, args, outcome)
+        if outcome.over is not None:
+            self.stand_still(outcome.over, pace)
+        outcome.listen()
         try:
             return await outcome
         finally:
@@ -125,10 +173,34 @@ class ThreadPool:
         self._crew.take((context, function, args, receiver), self.size)
         return context
 
-    def alone(self) -> bool:
-        """Tell whether one call at most is under way."""
+    def note_start(self, receiver: Receiver, pace: Pace | None) -> None:
+        """Decide whether the event loop is to stand still for a call that is about to be started.
+
+        From a thread that ends a call to one that waits for a lock it is a few microseconds.  An event loop that is
+        put to sleep and woken takes several times as long, and longer than many a call.  But where requests come in
+        numbers, a loop that stands still only keeps them from being handed to the threads together.
+        """
         crew = self._crew
-        return crew.threads - crew.idle + crew.waiting <= 1
+        if crew.threads - crew.idle + crew.waiting:
+            self._alone = 0
+            return
+        self._alone += 1
+        if self._alone < WATCHED:
+            return
+        pace = pace or self._pace
+        if self._alone > WATCHED + STOOD:
+            # While the loop stands still nothing else can begin.
+            self._alone = WATCHED // 2
+        elif pace.passes:
+            pace.passes -= 1
+        else:
+            receiver.over = threading.Lock()
+            receiver.over.acquire()
+
+    def stand_still(self, over: threading.Lock, pace: Pace | None) -> None:
+        """Wait in place until a call is over, for a moment at most."""
+        if not over.acquire(timeout=BRIEFLY):
+            (pace or self._pace).passes = PASSES
 
     def listen_later(self, function: Callable[[], object], delay: float) -> None:
         """Have `function` called on the loop in `delay` seconds at most; one timer serves all that come meanwhile."""
@@ -195,6 +267,8 @@ class _Crew:
                 with self._lock:
                     self.idle += 1
                 receiver.report(result, failure)
+                if receiver.over is not None:
+                    receiver.over.release()
                 # Not kept until the next call comes.
                 del result, failure
             else:
