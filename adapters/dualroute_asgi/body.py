@@ -193,13 +193,14 @@ class BridgedChannel(ReceiveChannel):
         self._filler_wanted = False
         if self._given_up:
             self._let_thread_go()
-        elif self._filler is None:
+        elif self._filler is None or self._filler.done():  # one that is done may not have said so yet
             assert self._loop is not None
             self._filler = self._loop.create_task(self._fill())
             self._filler.add_done_callback(self._filler_ended)
 
     def _filler_ended(self, filler: asyncio.Task[None]) -> None:
-        self._filler = None
+        if filler is self._filler:
+            self._filler = None
         error = None if filler.cancelled() else filler.exception()
         if isinstance(error, Exception):
             self._failure = error
