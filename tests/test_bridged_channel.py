@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +29,16 @@ def events(count: int) -> Callable[[], Any]:
     return receive
 
 
+@pytest.fixture
+def hasty_switches() -> Iterator[None]:
+    """Have Python change threads far more often than it does."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_switches")
 @pytest.mark.parametrize("buffer_size", [1, 300, 1000])
 def test_a_thread_gets_every_piece_however_small_the_buffer(buffer_size: int) -> None:
     async def main() -> list[bytes]:
@@ -64,3 +76,33 @@ def test_a_thread_that_empties_the_buffer_just_as_receiving_ends_has_it_go_on() 
                 await asyncio.sleep(0)
 
     asyncio.run(main())
+
+
+def test_a_thread_that_begins_to_wait_while_the_loop_ends_its_last_wait_is_not_forgotten() -> None:
+    first, second = threading.Lock(), threading.Lock()
+    first.acquire()
+    second.acquire()
+
+    class Overtaken(BridgedChannel):
+        """One whose thread has gone on, and waits again, whenever the loop looks at it."""
+
+        waits: threading.Lock | None = first
+
+        @property
+        def _thread_waits(self) -> threading.Lock | None:
+            seen, self.waits = self.waits, second
+            return seen
+
+        @_thread_waits.setter
+        def _thread_waits(self, value: threading.Lock | None) -> None:
+            self.waits = value
+
+    async def receive() -> dict[str, Any]:
+        raise NotImplementedError
+
+    channel = Overtaken(receive, SCOPE)
+    channel._let_thread_go()
+    assert not first.locked()
+    channel._let_thread_go()
+    assert not second.locked()
+    channel._let_thread_go()  # which changes nothing

@@ -113,9 +113,13 @@ class BridgedChannel(ReceiveChannel):
         self._let_thread_go()
 
     def _let_thread_go(self) -> None:
-        waiting, self._thread_waits = self._thread_waits, None
+        # Only read here, since the thread may be putting another one there.
+        waiting = self._thread_waits
         if waiting is not None:
-            waiting.release()
+            try:
+                waiting.release()
+            except RuntimeError:
+                pass  # it was released before
 
     def _take(self) -> Message:
         message = self._kept.popleft()
