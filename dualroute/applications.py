@@ -16,9 +16,11 @@ from dualroute.routing import RouteDeclarations, Router
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:
+    from dualroute.delegates import HTTPServerRequest
     from dualroute.dispatch import Dispatcher
     from dualroute.foreign import ForeignApp
     from dualroute.limits import Limits
+    from dualroute.steps import HandlerDelegate
     from dualroute_asgi import ASGIAdapter
     from dualroute_wsgi import WSGIAdapter
 
@@ -42,6 +44,7 @@ class DualRoute(RouteDeclarations, Servable):
         fallback_on_405: True to send there too what matches a route by its path and none by its method.
         limits: how much of a request is taken.
         max_threads: how many `def` handlers may run at once under ASGI.
+        default_host: the host that `DefaultHostMatches` rules go by.
         asgi_middleware: callables that wrap the ASGI side alone, outermost first: each takes an ASGI app and returns
             one.
         wsgi_middleware: the same for the WSGI side.
@@ -62,6 +65,7 @@ class DualRoute(RouteDeclarations, Servable):
         fallback_on_405: bool = False,
         limits: Limits | None = None,
         max_threads: int = 40,
+        default_host: str | None = None,
         asgi_middleware: Sequence[Callable[[Any], Any]] = (),
         wsgi_middleware: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
@@ -77,6 +81,7 @@ class DualRoute(RouteDeclarations, Servable):
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
         self.max_threads = max_threads
+        self.default_host = default_host
         self.asgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(asgi_middleware)
         self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(wsgi_middleware)
         self.state: State = State()
@@ -131,6 +136,35 @@ class DualRoute(RouteDeclarations, Servable):
         """Return the path of the route called `name`: see `Router.url_path_for`."""
         return self.router.url_path_for(name, **path_params)
 
+    def reverse_url(self, name: str, /, *args: Any) -> str | None:
+        """Return the path of the route called `name`, or None: see `Router.reverse_url`."""
+        return self.router.reverse_url(name, *args)
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        handler: Any,
+        target_kwargs: Mapping[str, Any] | None = None,
+        path_args: Sequence[str | bytes | None] | None = None,
+        path_kwargs: Mapping[str, str | bytes | None] | None = None,
+    ) -> HandlerDelegate:
+        """Return what a rule router may answer a request with: an endpoint in this app's surroundings.
+
+        The app's middleware, exception handlers and limits stand around the endpoint; its routes are not looked at.
+
+        Args:
+            request: the request that the router was asked for.
+            handler: an HTTPEndpoint or WebSocketEndpoint class, or a function.
+            target_kwargs: what the class is made with: see `HTTPEndpoint.initialize`.
+            path_args: what its methods are given by position after the request; bytes are decoded as UTF-8.
+            path_kwargs: what they are given by name.
+
+        Raises TypeError for what can't be an endpoint.
+        """
+        from dualroute.steps import handler_delegate
+
+        return handler_delegate(self, request, handler, target_kwargs, path_args, path_kwargs)
+
     def _make_dispatcher(self) -> Dispatcher:
         from dualroute.dispatch import Dispatcher
 
@@ -162,6 +196,19 @@ def foreign_class(protocol: str) -> type[ForeignApp]:
     from dualroute_asgi.mounted import ASGIApp
 
     return ASGIApp
+
+
+def message_delegates() -> ForeignApp:
+    """Return the app that runs Tornado's message delegates; there is one for each process."""
+    global _message_delegates
+    if _message_delegates is None:
+        from dualroute_asgi.delegates import DelegateApp
+
+        _message_delegates = DelegateApp()
+    return _message_delegates
+
+
+_message_delegates: ForeignApp | None = None
 
 
 def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]]) -> Any:

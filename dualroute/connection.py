@@ -47,6 +47,7 @@ class HTTPConnection:
         "_given_scope",
         "_headers",
         "_mounted",
+        "_path_args",
         "_query_params",
         "_route",
         "_router",
@@ -68,6 +69,7 @@ class HTTPConnection:
     _target: Target
     _channel: Channel | None
     _mounted: str
+    _path_args: tuple[Any, ...]
     _app: Any
     _router: Any
     _route: Any
@@ -117,17 +119,27 @@ class HTTPConnection:
         self._channel = channel
         self.path_params = {}
         self._mounted = ""
+        self._path_args = ()
         self._app = self._router = self._route = self._scope = None
         self._headers = self._query_params = self._cookies = None
         self._url = self._state = self._asked = self._closing = None
 
-    def matched(self, route: Any, app: Any, router: Any, path_params: dict[str, Any], mounted: str) -> None:
+    def matched(
+        self,
+        route: Any,
+        app: Any,
+        router: Any,
+        path_params: dict[str, Any],
+        mounted: str,
+        path_args: tuple[Any, ...] = (),
+    ) -> None:
         """Take in where routing led: the route, its app, the outermost router, and the path that mounts took."""
         self._route = route
         self._app = app
         self._router = router
         self.path_params = path_params
         self._mounted = mounted
+        self._path_args = path_args
 
     def in_colour(self, is_async: bool) -> HTTPConnection:
         """Return this connection in the form for an `async def` or a `def` handler."""
@@ -211,6 +223,14 @@ class HTTPConnection:
     def route(self) -> Any:
         """The route that matched, or None where none did."""
         return self._route
+
+    @property
+    def path_args(self) -> tuple[Any, ...]:
+        """The parameters of the path that have no names: what the groups of a rule's pattern matched, in order.
+
+        None stands for an optional group that did not take part.  Empty for routes, whose parameters all have names.
+        """
+        return self._path_args
 
     @property
     def method(self) -> str:

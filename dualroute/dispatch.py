@@ -16,7 +16,7 @@ from dualroute.connection import quote_query
 from dualroute.endpoints import METHODS
 from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, Exchange, Plan, exchange
-from dualroute.matching import HTTP, WEBSOCKET, Found, Miss
+from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss
 from dualroute.middleware import covering
 from dualroute.paths import quote_path
 from dualroute.requests import Request, SyncRequest
@@ -42,8 +42,9 @@ _NO_WEBSOCKETS = (
 _PLANS_LIMIT = 10_000
 
 
-_Routed: TypeAlias = tuple[Plan, dict[str, Any], str]
-"""Where a target led: how to answer it, the path's parameters, and the part of the path that mounts took."""
+_Routed: TypeAlias = tuple[Plan, dict[str, Any], str, tuple[Any, ...]]
+"""Where a target led: how to answer it, the path's parameters, the part of the path that mounts took, and those
+parameters that have no names."""
 
 
 class Dispatcher:
@@ -88,14 +89,14 @@ class Dispatcher:
                 target = target_from_environ(environ)
         except HTTPException as error:
             target = _UNREADABLE
-            plan, params, mounted = self._refuse(error, HTTP)
+            plan, params, mounted, args = self._refuse(error, HTTP)
         else:
             try:
-                plan, params, mounted = self._route(target, scope, environ)
+                plan, params, mounted, args = self._route(target, scope, environ)
             except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
-                plan, params, mounted = self._miss(error, ())
+                plan, params, mounted, args = self._miss(error, ())
         request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
-        request.matched(plan.route, plan.app, self._outermost, params, mounted)
+        request.matched(plan.route, plan.app, self._outermost, params, mounted, args)
         if plan.limits is not None and plan.limits.max_body_size is not None:
             channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
         return request, exchange(plan, request)
@@ -112,19 +113,19 @@ class Dispatcher:
             target = target_from_scope(scope)
         except HTTPException as error:
             target = _UNREADABLE
-            plan, params, mounted = self._refuse(error, WEBSOCKET)
+            plan, params, mounted, args = self._refuse(error, WEBSOCKET)
         else:
             try:
-                plan, params, mounted = self._route_websocket(target)
+                plan, params, mounted, args = self._route_websocket(target, scope)
             except Exception as error:
-                plan, params, mounted = self._miss(error, (), kind=WEBSOCKET)
+                plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.opened(scope, target, receive, send)
-        websocket.matched(plan.route, plan.app, self._outermost, params, mounted)
+        websocket.matched(plan.route, plan.app, self._outermost, params, mounted, args)
         return websocket, exchange(plan, websocket)
 
-    def _route_websocket(self, target: Target) -> _Routed:
+    def _route_websocket(self, target: Target, scope: Scope) -> _Routed:
         segments = _segments(target.path)
-        found, miss = self._find(WEBSOCKET, target, segments)
+        found, miss = self._find(WEBSOCKET, target, segments, (scope, None, target))
         if found is None:
             return self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
         return self._found(found, WEBSOCKET, target.method, segments)
@@ -137,7 +138,7 @@ class Dispatcher:
             # A foreign app by itself, or one whose migration has not begun: there is nothing to look for.
             sole = Found((self.router.default_route,), {}, 0)
             return self._found(sole, HTTP, target.method, segments)
-        found, location, miss = self.decide(HTTP, target, segments)
+        found, location, miss = self.decide(HTTP, target, segments, (scope, environ, target))
         if found is not None:
             return self._found(found, HTTP, target.method, segments)
         if location is not None:
@@ -148,38 +149,41 @@ class Dispatcher:
             return self._miss(self._refuse_websocket(target), ())
         return self._miss(HTTPException(404), miss.trail)
 
-    def decide(self, kind: int, target: Target, segments: Sequence[str]) -> tuple[Found | None, str | None, Miss]:
+    def decide(
+        self, kind: int, target: Target, segments: Sequence[str], given: Given = None
+    ) -> tuple[Found | None, str | None, Miss]:
         """Return where a request leads: to a match, or to another location, or nowhere, with the reasons.
 
         Args:
             kind: HTTP or WEBSOCKET.
             target: what it is for.
             segments: its path, cut at the slashes.
+            given: what the server handed over, or None where there is no request: `dualroute.matching.Given`.
         """
-        found, miss = self._find(kind, target, segments)
+        found, miss = self._find(kind, target, segments, given)
         if kind == WEBSOCKET or (found is not None and (target.path or not self.router.redirect_slashes)):
             return found, None, miss
         if miss.partial and not self._falls_back_on_405:
             return None, None, miss
         if self.router.redirect_slashes and not miss.partial:
-            location = self._slash_redirect(target, found is not None)
+            location = self._slash_redirect(target, found is not None, given)
             if location is not None:
                 return None, location, miss
         if "\0" not in target.path:
-            found = self.router.table.match_default(kind, target.method, target.host, segments, 0, miss)
+            found = self.router.table.match_default(kind, target.method, target.host, segments, 0, miss, given)
         return found, None, miss
 
-    def _find(self, kind: int, target: Target, segments: Sequence[str]) -> tuple[Found | None, Miss]:
+    def _find(self, kind: int, target: Target, segments: Sequence[str], given: Given) -> tuple[Found | None, Miss]:
         miss = Miss()
         if "\0" in target.path:
             return None, miss
         table = self.router.table
-        found = table.match(kind, target.method, target.host, segments, 0, miss)
+        found = table.match(kind, target.method, target.host, segments, 0, miss, given)
         if found is None and kind == WEBSOCKET:
-            found = table.match_default(kind, target.method, target.host, segments, 0, miss)
+            found = table.match_default(kind, target.method, target.host, segments, 0, miss, given)
         return found, miss
 
-    def _slash_redirect(self, target: Target, matched_empty: bool) -> str | None:
+    def _slash_redirect(self, target: Target, matched_empty: bool, given: Given) -> str | None:
         """Return where to redirect a path that only matches with its last slash added or taken off.
 
         The answer is relative to the host, so that nothing in the request can lead off-site: a path that starts with
@@ -195,7 +199,7 @@ class Dispatcher:
             miss = Miss()
             if "\0" in other:
                 return None
-            found = self.router.table.match(HTTP, target.method, target.host, _segments(other), 0, miss)
+            found = self.router.table.match(HTTP, target.method, target.host, _segments(other), 0, miss, given)
             trail = miss.trail if found is None else found.trail
             if (found is None and not miss.partial) or not all(_redirects(step) for step in trail):
                 return None
@@ -207,7 +211,10 @@ class Dispatcher:
             upgrade = raw["HTTP_UPGRADE"]
         else:
             upgrade = b"".join(value for name, value in raw.get("headers", ()) if name == b"upgrade").decode("latin-1")
-        return "websocket" in upgrade.lower() and self._find(WEBSOCKET, target, segments)[0] is not None
+        if "websocket" not in upgrade.lower():
+            return False
+        given = (None, raw, target) if "REQUEST_METHOD" in raw else (raw, None, target)
+        return self._find(WEBSOCKET, target, segments, given)[0] is not None
 
     def _refuse_websocket(self, target: Target) -> HTTPException:
         logger.warning("websocket handshake for %s refused: %s", target.path, _NO_WEBSOCKETS)
@@ -217,7 +224,7 @@ class Dispatcher:
         trail = found.trail
         plan = self._plans[kind].get((trail, method)) or self._plan(trail, kind, method)
         mounted = "/" + "/".join(segments[: found.depth]) if found.depth else ""
-        return plan, found.params, mounted
+        return plan, found.params, mounted, found.args
 
     def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)
@@ -226,9 +233,10 @@ class Dispatcher:
         handler: Handler = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
         if kind == HTTP and not middleware and limits is None:
             handler = route.bare_handler or handler
-        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=route, app=app, limits=limits)
+        shown = route if route.rule is None else route.rule
+        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=shown, app=app, limits=limits)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
-        if method in METHODS:
+        if method in METHODS and not any(step.passing for step in trail):
             plans = self._plans[kind]
             if len(plans) >= _PLANS_LIMIT:
                 plans.clear()
@@ -247,11 +255,13 @@ class Dispatcher:
         app: Any = self.app
         middleware: list[Any] = list(app.middleware) if app is not None else []
         handlers: list[dict[Any, Any]] = [app.exception_handlers] if app is not None else []
+        around: list[Any] = [app]
         if app is not None:
             app.freeze()
         for step in trail:
             middleware.extend(step.middleware)
-            if step.inner_app is not None:
+            if step.inner_app is not None and not (step.assumed and step.inner_app in around):
+                around.append(step.inner_app)
                 app = step.inner_app
                 app.freeze()
                 middleware.extend(app.middleware)
@@ -268,7 +278,7 @@ class Dispatcher:
         # The answer comes from the mounts on the way, but a route that did not match has no say in it.
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, kind)
-        return Plan(endpoint, middleware, handlers, app=app), {}, ""
+        return Plan(endpoint, middleware, handlers, app=app), {}, "", ()
 
     def _refuse(self, error: HTTPException, kind: int) -> _Routed:
         logger.info("refused: %s", error.detail)
@@ -283,7 +293,7 @@ class Dispatcher:
 
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, HTTP)
-        return Plan(endpoint, middleware, handlers, app=app), {}, ""
+        return Plan(endpoint, middleware, handlers, app=app), {}, "", ()
 
     def _wrong_method(self, method: str, miss: Miss) -> _Routed:
         """Answer 405, or OPTIONS where no handler takes it (RFC 9110 sections 15.5.6 and 9.3.7)."""
@@ -304,6 +314,10 @@ def websocket_paths(router: Router, prefix: str = "", around: tuple[Router, ...]
         elif isinstance(route, Mount | Host) and route.router is not None:
             inner = prefix + (route.path if isinstance(route, Mount) else "")
             paths.extend(websocket_paths(route.router, inner, (*around, router)))
+        elif route.rule is not None and route.router is not None:
+            paths.extend(websocket_paths(route.router, prefix, (*around, router)))
+        elif route.rule is not None and route.websocket_handler is not None and route.foreign is None:
+            paths.append(prefix + str(getattr(route, "path", "")))
     return paths
 
 

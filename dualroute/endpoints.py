@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dualroute.callables import arguments_for, describe
@@ -34,6 +35,10 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 logger: logging.Logger = logging.getLogger("dualroute")
 
 
+def _initialize(self: Any) -> None:
+    pass
+
+
 class _EndpointClass:
     """The base of both kinds: what makes the class an app."""
 
@@ -43,13 +48,18 @@ class _EndpointClass:
     _served: tuple[Any, ...] = ()
     _response: Any = None
 
-    def __init__(self, *served: Any) -> None:
+    def __init__(self, *served: Any, **kwargs: Any) -> None:
         if served:
             self._served = served
             if len(served) == 2 and isinstance(served[0], dict) and "REQUEST_METHOD" in served[0]:
                 self._response = type(self)._router().wsgi(*served)
             elif len(served) != 3:
                 raise TypeError(wrong_call(self, list(served)))
+        elif kwargs or type(self).initialize is not _initialize:
+            self.initialize(**kwargs)
+
+    initialize: Callable[..., None] = _initialize
+    """Override this to take what a rule has in its `target_kwargs`, by name; it is called for each request."""
 
     @classmethod
     def _router(cls) -> Router:
@@ -104,8 +114,11 @@ class WebSocketEndpoint(_EndpointClass):
     Data of another kind, or JSON that does not parse, closes the websocket with 1003.
     """
 
-    async def on_connect(self, websocket: WebSocket, **path_params: Any) -> None:
-        """Accept the handshake, or refuse it by closing.  Path parameters come by name."""
+    async def on_connect(self, websocket: WebSocket, *path_args: Any, **path_params: Any) -> None:
+        """Accept the handshake, or refuse it by closing.
+
+        Path parameters come by name; those of a rule that have no names come by position.
+        """
         await websocket.accept()
 
     async def on_receive(self, websocket: WebSocket, data: Any) -> None:
@@ -122,7 +135,7 @@ class WebSocketEndpoint(_EndpointClass):
 
     async def dispatch(self, websocket: WebSocket) -> None:
         """Serve one session: connect, receive until it ends, disconnect."""
-        await self.on_connect(websocket, **arguments_for(self.on_connect, websocket.path_params))
+        await self.on_connect(websocket, *websocket.path_args, **arguments_for(self.on_connect, websocket.path_params))
         if websocket.application_state is not WebSocketState.CONNECTED:
             return  # the handshake was refused
         close_code = 1011
@@ -157,9 +170,17 @@ class WebSocketEndpoint(_EndpointClass):
 
 
 def http_handlers(
-    endpoint: Any, methods: Iterable[str] | None, *, params: Collection[str], where: str, inline: bool = False
+    endpoint: Any,
+    methods: Iterable[str] | None,
+    *,
+    params: Collection[str],
+    where: str,
+    inline: bool = False,
+    make: Callable[..., Handler] | None = None,
 ) -> dict[str, Handler]:
     """Return the handler of each HTTP method that `endpoint` answers; the method ``*`` stands for any.
+
+    `make` is called in place of Handler, for each function there is, by who makes the class with arguments.
 
     Raises TypeError for what can't be an endpoint or can't take `params`, and ValueError for a malformed method.
     """
@@ -167,13 +188,15 @@ def http_handlers(
     if isinstance(endpoint, type):
         if not issubclass(endpoint, HTTPEndpoint):
             raise TypeError(f"{where}: {describe(endpoint)} is a class, but no HTTPEndpoint")
-        return _class_handlers(endpoint, wanted, params, where, inline)
+        if make is None:
+            check_initialize(endpoint, {}, where)
+        return _class_handlers(endpoint, wanted, params, where, inline, make or Handler)
     if isinstance(endpoint, _EndpointClass):
         raise TypeError(f"{where}: name the class {describe(type(endpoint))} itself, not an instance of it")
     if not callable(endpoint):
         raise TypeError(f"{where}: an endpoint is a function or an HTTPEndpoint class, not {endpoint!r}")
     _refuse_generators(endpoint, where)
-    handler = Handler(endpoint, params=params, where=where, inline=inline)
+    handler = (make or Handler)(endpoint, params=params, where=where, inline=inline)
     handlers = dict.fromkeys(wanted or ("GET",), handler)
     if "GET" in handlers:
         handlers["HEAD"] = handler
@@ -181,7 +204,12 @@ def http_handlers(
 
 
 def _class_handlers(
-    endpoint: type[HTTPEndpoint], wanted: list[str] | None, params: Collection[str], where: str, inline: bool
+    endpoint: type[HTTPEndpoint],
+    wanted: list[str] | None,
+    params: Collection[str],
+    where: str,
+    inline: bool,
+    make: Callable[..., Handler],
 ) -> dict[str, Handler]:
     handlers: dict[str, Handler] = {}
     for method in METHODS:
@@ -189,7 +217,7 @@ def _class_handlers(
         if function is None or (wanted is not None and method not in wanted):
             continue
         _refuse_generators(function, where)
-        handlers[method] = Handler(
+        handlers[method] = make(
             function, params=params, where=where, inline=inline or not endpoint.sync_to_thread, owner=endpoint
         )
     if "GET" in handlers:
@@ -202,11 +230,18 @@ def _class_handlers(
     return handlers
 
 
-def websocket_handler(endpoint: Any, *, params: Collection[str], where: str) -> Handler:
-    """Return the handler of a websocket endpoint.  Raises TypeError for what can't be one or can't take `params`."""
+def websocket_handler(
+    endpoint: Any, *, params: Collection[str], where: str, made_with: Mapping[str, Any] | None = MappingProxyType({})
+) -> Handler:
+    """Return the handler of a websocket endpoint.  Raises TypeError for what can't be one or can't take `params`.
+
+    `made_with` is what a class is made with, or None where that is looked at elsewhere.
+    """
     if isinstance(endpoint, type):
         if not issubclass(endpoint, WebSocketEndpoint):
             raise TypeError(f"{where}: {describe(endpoint)} is a class, but no WebSocketEndpoint")
+        if made_with is not None:
+            check_initialize(endpoint, made_with, where)
         if endpoint.encoding not in (None, "text", "bytes", "json"):
             raise TypeError(
                 f"{where}: the encoding of {describe(endpoint)} is None, 'text', 'bytes' or 'json',"
@@ -226,6 +261,21 @@ def websocket_handler(endpoint: Any, *, params: Collection[str], where: str) -> 
     if not handler.is_async:
         raise TypeError(f"{where}: the websocket endpoint {describe(endpoint)} must be async def")
     return handler
+
+
+def check_initialize(endpoint: type[Any], kwargs: Mapping[str, Any], where: str, *, wholly: bool = True) -> None:
+    """Raise TypeError for an endpoint class that can't be made with `kwargs`; further ones may come if not `wholly`."""
+    if endpoint.__init__ is not _EndpointClass.__init__:
+        return  # whatever it does with them
+    try:
+        signature = inspect.signature(endpoint.initialize)
+        (signature.bind if wholly else signature.bind_partial)(None, **kwargs)
+    except TypeError as error:
+        given = ", ".join(kwargs) or "none"
+        raise TypeError(
+            f"{where}: {describe(endpoint)}.initialize{inspect.signature(endpoint.initialize)} can't be called with the"
+            f" target_kwargs that there are ({given}): {error}"
+        ) from None
 
 
 def checked_methods(methods: Iterable[str], where: str) -> list[str]:

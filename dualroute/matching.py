@@ -6,7 +6,8 @@ collects each entry whose path fits (a handful, however many routes there are), 
 they were declared, and takes the first that the rest of the request fits too: convertors, method, and for a
 `Mount` or a `Host` a match inside it.  So the tree only makes the search short; declared order decides.
 
-An entry with a table of its own (`child`) that finds nothing inside declines, and the next entry is tried.
+An entry with a table of its own (`child`) that finds nothing inside declines, and the next entry is tried.  What is
+inside need not be a table: anything that is asked like one will do (`Finder`), such as a rule router.
 
 The matcher takes plain values and returns plain values: it sees neither scope nor environ nor request.  A miss
 carries its reasons, from which 405 and its ``Allow`` are made.
@@ -19,9 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dualroute.convertors import Convertor
-from dualroute.paths import Literal, Pattern, Tail, Template, Whole
+from dualroute.paths import Literal, Pattern, Segment, Tail, Template, Whole
 
-__all__ = ["HTTP", "WEBSOCKET", "Entry", "Found", "Miss", "Source", "Table"]
+__all__ = ["HTTP", "WEBSOCKET", "Entry", "Finder", "Found", "Given", "Hit", "Miss", "Source", "Table", "Tree", "enter"]
 
 HTTP = 0
 """The kind of a request."""
@@ -41,6 +42,29 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
+Given: TypeAlias = Any
+"""What the server handed over, for a finder that wants more than plain values: (scope, environ, target), or None.
+
+A table hands it on and never looks into it.
+"""
+
+
+class Finder(Protocol):
+    """What finds the answer to a request: a Table, or what stands in the place of one."""
+
+    def match(
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
+    ) -> Found | None:
+        """Find what takes the request, or None: see `Table.match`."""
+        ...
+
+    def match_default(
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
+    ) -> Found | None:
+        """Find what takes a request that `match` found nothing for, or None."""
+        ...
+
+
 class Entry:
     """One route as the index sees it.
 
@@ -51,7 +75,7 @@ class Entry:
         methods: the HTTP methods it takes, or None for all.
         prefix: True where anything may follow the path (a Mount).
         host: for a Host, its template; the path is then empty.
-        child: returns the table inside a Mount or a Host, or None where all that fits is taken.
+        child: returns what finds the answer inside a Mount or a Host, or None where all that fits is taken.
     """
 
     __slots__ = ("child", "convertors", "host", "kinds", "methods", "order", "path", "prefix", "target")
@@ -65,7 +89,7 @@ class Entry:
         methods: frozenset[str] | None = None,
         prefix: bool = False,
         host: Template | None = None,
-        child: Callable[[], Table | None] | None = None,
+        child: Callable[[], Finder | None] | None = None,
     ) -> None:
         self.target: Any = target
         self.path: Template = path
@@ -73,7 +97,7 @@ class Entry:
         self.methods: frozenset[str] | None = methods
         self.prefix: bool = prefix
         self.host: Template | None = host
-        self.child: Callable[[], Table | None] | None = child
+        self.child: Callable[[], Finder | None] | None = child
         self.order: int = 0
         self.convertors: tuple[tuple[str, Convertor[Any]], ...] = tuple((host or path).convertors.items())
 
@@ -81,12 +105,13 @@ class Entry:
 class Found(NamedTuple):
     """A match: the targets from the outermost mount to the route, the parameters, and the depth of the mounts.
 
-    `depth` is how many segments the mounts took together.
+    `depth` is how many segments the mounts took together; `args` are the parameters that have a place and no name.
     """
 
     trail: tuple[Any, ...]
     params: dict[str, Any]
     depth: int
+    args: tuple[Any, ...] = ()
 
 
 class Miss:
@@ -104,7 +129,8 @@ class Miss:
         self.trail: tuple[Any, ...] = ()
 
 
-_Hit: TypeAlias = tuple[int, Entry, tuple[str, ...], int]
+Hit: TypeAlias = tuple[int, Entry, tuple[str, ...], int]
+"""An entry whose path fits: its order, itself, the texts of its parameters, and where its path ends."""
 
 
 class _Node:
@@ -135,13 +161,13 @@ class _Node:
         return node
 
 
-class _Tree:
+class Tree:
     """The entries of one kind."""
 
     __slots__ = ("host_patterns", "hosts", "root")
 
     def __init__(self) -> None:
-        self.root = _Node()
+        self.root: _Node = _Node()
         self.hosts: dict[str, list[Entry]] = {}
         self.host_patterns: list[tuple[Callable[[str], re.Match[str] | None], tuple[int, ...], Entry]] = []
 
@@ -149,8 +175,12 @@ class _Tree:
         if entry.host is not None:
             self._add_host(entry, entry.host)
             return
+        self.place(entry, entry.path.segments)
+
+    def place(self, entry: Entry, segments: Sequence[Segment]) -> None:
+        """Put an entry where a path of these segments leads."""
         node = self.root
-        for segment in entry.path.segments:
+        for segment in segments:
             if isinstance(segment, Tail):
                 node.tails.append((segment, entry))
                 return
@@ -167,9 +197,9 @@ class _Tree:
             assert segment.fullmatch is not None, "a host template holds no path convertor"
             self.host_patterns.append((segment.fullmatch, segment.groups, entry))
 
-    def hits(self, host: str, segments: Sequence[str], start: int) -> list[_Hit]:
+    def hits(self, host: str, segments: Sequence[str], start: int) -> list[Hit]:
         """Collect every entry whose host and path fit, with the texts of its parameters and where its path ends."""
-        found: list[_Hit] = []
+        found: list[Hit] = []
         if self.hosts:
             found.extend((entry.order, entry, (), start) for entry in self.hosts.get(host, ()))
         for fullmatch, groups, entry in self.host_patterns:
@@ -240,14 +270,14 @@ class Table:
         self._revision = -1
         self._count = 0
         self._next_order = 0
-        self._trees = (_Tree(), _Tree())
+        self._trees = (Tree(), Tree())
 
     def _follow(self) -> None:
         source = self._source
         revision, count = source.revision, len(source)
         if revision != self._revision:
             # Built aside and then put in place, so that a thread that is walking the old trees goes on with those.
-            trees, start, order = (_Tree(), _Tree()), 0, 0
+            trees, start, order = (Tree(), Tree()), 0, 0
         else:
             trees, start, order = self._trees, self._count, self._next_order
         for position in range(start, count):
@@ -258,7 +288,9 @@ class Table:
                     trees[kind].add(entry)
         self._trees, self._revision, self._count, self._next_order = trees, revision, count, order
 
-    def match(self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss) -> Found | None:
+    def match(
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
+    ) -> Found | None:
         """Find the first entry that takes the request, or None, with the reasons added to `miss`.
 
         Args:
@@ -268,6 +300,7 @@ class Table:
             segments: the path cut at its slashes, the empty text before the first one left out.
             start: the first segment that is this table's business.
             miss: gathers why entries were passed over.
+            given: what the server handed over; for finders inside.
         """
         source = self._source
         if len(source) != self._count or source.revision != self._revision:
@@ -278,22 +311,22 @@ class Table:
         if len(hits) > 1:
             hits.sort(key=_by_order)
         for _, entry, texts, at in hits:
-            found = _enter(entry, texts, at, kind, method, host, segments, start, miss)
+            found = enter(entry, texts, at, kind, method, host, segments, start, miss, given)
             if found is not None:
                 return found
         return None
 
     def match_default(
-        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
     ) -> Found | None:
         """Ask the default entry, if there is one; the arguments are those of `match`, which comes first."""
         entry = self.default
         if entry is None or kind not in entry.kinds:
             return None
-        return _enter(entry, (), start, kind, method, host, segments, start, miss)
+        return enter(entry, (), start, kind, method, host, segments, start, miss, given)
 
 
-def _enter(
+def enter(
     entry: Entry,
     texts: tuple[str, ...],
     at: int,
@@ -303,6 +336,7 @@ def _enter(
     segments: Sequence[str],
     start: int,
     miss: Miss,
+    given: Given = None,
 ) -> Found | None:
     """Return the match behind an entry whose path fits, or None where the rest of the request does not fit."""
     params: dict[str, Any] = {}
@@ -324,11 +358,11 @@ def _enter(
             miss.trail = (target,)
         return None
     inner = Miss()
-    found = child.match(kind, method, host, segments, at, inner)
+    found = child.match(kind, method, host, segments, at, inner, given)
     if found is None and not inner.partial:
-        found = child.match_default(kind, method, host, segments, at, inner)
+        found = child.match_default(kind, method, host, segments, at, inner, given)
     if found is not None:
-        return Found((target, *found.trail), {**params, **found.params}, found.depth)
+        return Found((target, *found.trail), {**params, **found.params}, found.depth, found.args)
     miss.allowed |= inner.allowed
     if (inner.partial and not miss.partial) or not miss.trail:
         miss.trail = (target, *inner.trail)
@@ -336,5 +370,5 @@ def _enter(
     return None
 
 
-def _by_order(hit: _Hit) -> int:
+def _by_order(hit: Hit) -> int:
     return hit[0]

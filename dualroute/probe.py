@@ -218,9 +218,9 @@ def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, st
     """
     from dualroute import Host, Mount, Router, WebSocketRoute
     from dualroute.callables import describe
-    from dualroute.routing import router_of
+    from dualroute.routing import RoutesItself, router_of
 
-    router = getattr(app, "router", app)
+    router = router_of(app) if isinstance(app, RoutesItself) else getattr(app, "router", app)
     if router in around:  # mounted inside itself
         return
     indent = "  " * len(around)
@@ -235,11 +235,13 @@ def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, st
             path, methods = f"{path}/*", "mount"
         elif isinstance(route, WebSocketRoute):
             methods = "websocket (ASGI only)"
+        elif route.rule is not None:
+            methods = "rule"
         else:
             methods = ", ".join(sorted(getattr(route, "methods", None) or ()))
         endpoint = "" if isinstance(target, Router) else describe(target)
-        yield indent + path, methods, route.name or "", endpoint
-        if isinstance(route, (Mount, Host)):
+        yield indent + path, methods, getattr(route.rule or route, "name", None) or "", endpoint
+        if isinstance(route, (Mount, Host)) or (route.rule is not None and getattr(route, "router", None) is not None):
             yield from _rows(route, (*around, router))
     if isinstance(router, Router) and router.default is not None:
         default = router.default if router.foreign_default is None else router.foreign_default.app

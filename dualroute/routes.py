@@ -7,7 +7,7 @@ answers; where a value does not suit it, a later route of the same name may answ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from dualroute.datastructures import URLPath
 from dualroute.exceptions import NoMatchFound
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from dualroute.handlers import Handler
     from dualroute.limits import Limits
 
-__all__ = ["BaseRoute", "RouteList", "first_path", "reverse"]
+__all__ = ["BaseRoute", "CountingList", "RouteList", "first_path", "path_by_args", "reverse", "standing_alone"]
+
+
+class Reversible(Protocol):
+    """What names lead back to paths in: a route, or a router; for the methods see `BaseRoute`."""
+
+    def names(self) -> Iterator[str]: ...
+    def reverse(self, name: str, params: Mapping[str, Any], /) -> URLPath | None: ...
+    def reverse_args(self, name: str, args: tuple[Any, ...], /) -> URLPath | None: ...
+    def signatures(self, name: str, /) -> Iterator[tuple[str, ...]]: ...
 
 
 class BaseRoute(Servable):
@@ -36,6 +45,12 @@ class BaseRoute(Servable):
     """The application that it leads to, with middleware and handlers of its own; None for anything else."""
     bare_handler: Handler | None = None
     """What answers in place of the handler where nothing stands around the route."""
+    rule: Any = None
+    """The rule that it stands for, where it is made of one (`dualroute.rules`); requests name that as their route."""
+    passing: bool = False
+    """True for what is made for one request, and is not worth remembering."""
+    assumed: bool = False
+    """True for what puts an app around an endpoint that is none of its routes, unless it is around it anyway."""
 
     def entries(self) -> Iterator[Entry]:
         """Yield this route as the index wants it, anew for each table."""
@@ -52,8 +67,16 @@ class BaseRoute(Servable):
         """
         raise NotImplementedError
 
-    def signatures(self, name: str) -> Iterator[set[str]]:
-        """Yield the names of the parameters that each route called `name` takes, those of mounts around it included."""
+    def signatures(self, name: str) -> Iterator[tuple[str, ...]]:
+        """Yield the names of the parameters that each route called `name` takes, those of mounts around it first."""
+        raise NotImplementedError
+
+    def reverse_args(self, name: str, args: tuple[Any, ...]) -> URLPath | None:
+        """Return the path for `name` with `args` for its parameters in order, those of mounts around it first.
+
+        None where this route does not have the name, or takes another number of them.  Raises ValueError for a value
+        that a convertor refuses.
+        """
         raise NotImplementedError
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
@@ -69,38 +92,39 @@ class BaseRoute(Servable):
         return Router(routes=[self], redirect_slashes=False).dispatcher
 
 
-class RouteList(list[Any]):
-    """A router's routes: a list that counts its changes, so that the index knows when to follow."""
+class CountingList(list[Any]):
+    """A list that counts its changes, so that an index over it knows when to follow."""
 
     __slots__ = ("revision",)
 
     revision: int
     """Raised by every change but an append."""
 
-    def __init__(self, routes: Iterable[Any] = ()) -> None:
+    def __init__(self, items: Iterable[Any] = ()) -> None:
         self.revision = 0
         super().__init__()
-        self.extend(routes)
+        self.extend(items)
 
-    def append(self, route: Any) -> None:
-        super().append(_checked_route(route))
+    def checked(self, item: Any) -> Any:
+        """Return an item to be taken in.  Raises TypeError for what can be none."""
+        raise NotImplementedError
 
-    def extend(self, routes: Iterable[Any]) -> None:
-        super().extend([_checked_route(route) for route in routes])
+    def append(self, item: Any) -> None:
+        super().append(self.checked(item))
 
-    def __iadd__(self, routes: Iterable[Any]) -> RouteList:  # type: ignore[misc]  # as list's own
-        self.extend(routes)
+    def extend(self, items: Iterable[Any]) -> None:
+        super().extend([self.checked(item) for item in items])
+
+    def __iadd__(self, items: Iterable[Any]) -> Self:  # type: ignore[misc]  # as list's own
+        self.extend(items)
         return self
 
-    def insert(self, index: Any, route: Any) -> None:
-        super().insert(index, _checked_route(route))
+    def insert(self, index: Any, item: Any) -> None:
+        super().insert(index, self.checked(item))
         self.revision += 1
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if isinstance(index, slice):
-            value = [_checked_route(route) for route in value]
-        else:
-            _checked_route(value)
+        value = [self.checked(item) for item in value] if isinstance(index, slice) else self.checked(value)
         super().__setitem__(index, value)
         self.revision += 1
 
@@ -108,18 +132,18 @@ class RouteList(list[Any]):
         super().__delitem__(index)
         self.revision += 1
 
-    def __imul__(self, count: Any) -> RouteList:  # type: ignore[misc]  # as list's own
+    def __imul__(self, count: Any) -> Self:  # type: ignore[misc]  # as list's own
         super().__imul__(count)
         self.revision += 1
         return self
 
     def pop(self, index: Any = -1) -> Any:
-        route = super().pop(index)
+        item = super().pop(index)
         self.revision += 1
-        return route
+        return item
 
-    def remove(self, route: Any) -> None:
-        super().remove(route)
+    def remove(self, item: Any) -> None:
+        super().remove(item)
         self.revision += 1
 
     def clear(self) -> None:
@@ -135,30 +159,34 @@ class RouteList(list[Any]):
         self.revision += 1
 
 
-def _checked_route(route: Any) -> Any:
-    if not isinstance(route, BaseRoute):
-        raise TypeError(
-            f"routes are Route, WebSocketRoute, Mount and Host objects, not {type(route).__name__}: {route!r}"
-        )
-    return route
+class RouteList(CountingList):
+    """A router's routes."""
+
+    __slots__ = ()
+
+    def checked(self, item: Any) -> Any:
+        if not isinstance(item, BaseRoute):
+            raise TypeError(
+                f"routes are Route, WebSocketRoute, Mount and Host objects, not {type(item).__name__}: {item!r}"
+            )
+        return item
 
 
-def reverse(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath:
+def reverse(routes: Sequence[Reversible], name: str, params: Mapping[str, Any]) -> URLPath:
     """Return the path of the first of `routes` that has `name` and takes `params`.  Raises NoMatchFound."""
     try:
         path = first_path(routes, name, params)
     except ValueError as error:
         raise NoMatchFound(name, params, f": {error}") from error
     if path is not None:
-        # A path that starts with two slashes would name a host where it stands alone (RFC 3986 section 4.2).
-        return URLPath(f"/.{path}", path.protocol, path.host) if path.startswith("//") else path
+        return standing_alone(path)
     names = [known for route in routes for known in route.names()]
     if name in names:
         raise NoMatchFound(name, params, f"; a route of that name takes other parameters{_taken(routes, name)}")
     raise NoMatchFound(name, params, nearest(name, names))
 
 
-def first_path(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]) -> URLPath | None:
+def first_path(routes: Sequence[Reversible], name: str, params: Mapping[str, Any]) -> URLPath | None:
     """Return the first path for `name`, or None; where every route of that name refused a value, raise why."""
     refused: ValueError | None = None
     for route in routes:
@@ -174,7 +202,33 @@ def first_path(routes: Sequence[BaseRoute], name: str, params: Mapping[str, Any]
     return None
 
 
-def _taken(routes: Sequence[BaseRoute], name: str) -> str:
+def standing_alone(path: URLPath) -> URLPath:
+    """Return a path as it may stand without a host: two slashes at its start would name one (RFC 3986 section 4.2)."""
+    return URLPath(f"/.{path}", path.protocol, path.host) if path.startswith("//") else path
+
+
+def path_by_args(routes: Sequence[Reversible], name: str, args: tuple[Any, ...]) -> URLPath | None:
+    """Return the first path for `name` with its parameters in order, or None where no route has that name.
+
+    Raises ValueError where a route has that name and takes other parameters, or refuses a value.
+    """
+    refused: ValueError | None = None
+    for route in routes:
+        try:
+            path = route.reverse_args(name, args)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        if path is not None:
+            return path
+    if refused is None and any(name in route.names() for route in routes):
+        refused = ValueError(f"{name!r} takes other parameters than {args!r}{_taken(routes, name)}")
+    if refused is not None:
+        raise refused
+    return None
+
+
+def _taken(routes: Sequence[Reversible], name: str) -> str:
     """Describe the parameters that the routes called `name` take, mounts around them included."""
     found = [sorted(params) for route in routes for params in route.signatures(name)]
     return ": " + " or ".join(", ".join(params) or "none" for params in found) if found else ""

@@ -23,10 +23,10 @@ from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_hand
 from dualroute.exceptions import NoMatchFound
 from dualroute.foreign import ForeignApp, foreign_app
 from dualroute.handlers import Handler
-from dualroute.matching import HTTP, WEBSOCKET, Entry, Table
+from dualroute.matching import HTTP, WEBSOCKET, Entry, Finder, Table
 from dualroute.middleware import Middleware, checked_middleware
 from dualroute.paths import Tail, Template, quote_path
-from dualroute.routes import BaseRoute, RouteList, first_path, reverse
+from dualroute.routes import BaseRoute, RouteList, first_path, path_by_args, reverse, standing_alone
 from dualroute.serving import Servable
 from dualroute.targets import require_host
 
@@ -65,14 +65,19 @@ class _EndpointRoute(BaseRoute):
         if self.name:
             yield self.name
 
-    def signatures(self, name: str) -> Iterator[set[str]]:
+    def signatures(self, name: str) -> Iterator[tuple[str, ...]]:
         if name == self.name:
-            yield set(self.template.convertors)
+            yield tuple(self.template.convertors)
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
         if name != self.name or params.keys() != self.template.convertors.keys():
             return None
         return URLPath(quote_path(self.template.fill(params)), protocol=self.protocol)
+
+    def reverse_args(self, name: str, args: tuple[Any, ...]) -> URLPath | None:
+        if len(args) != len(self.template.convertors):
+            return None
+        return self.reverse(name, dict(zip(self.template.convertors, args, strict=True)))
 
 
 class Route(_EndpointRoute):
@@ -202,7 +207,8 @@ class _Container(BaseRoute):
         """The routes inside; none where the app is an endpoint."""
         return self.router.routes if self.router is not None else ()
 
-    def _table(self) -> Table | None:
+    def finder(self) -> Finder | None:
+        """Return what finds the answer inside, or None where the app is an endpoint."""
         return self.router.table if self.router is not None else None
 
     def handler_for(self, method: str) -> Handler:
@@ -225,13 +231,13 @@ class _Container(BaseRoute):
             yield self.name
             yield from (f"{self.name}:{name}" for name in inside)
 
-    def signatures(self, name: str) -> Iterator[set[str]]:
-        own = set(self.template.convertors)
+    def signatures(self, name: str) -> Iterator[tuple[str, ...]]:
+        own = tuple(self.template.convertors)
         if name == self.name:
-            yield own | {"path"}
+            yield (*own, "path")
         inner = self._inner_name(name)
-        if inner is not None:
-            yield from (own | params for route in self.routes for params in route.signatures(inner))
+        if inner is not None and self.router is not None:
+            yield from ((*own, *params) for params in self.router.signatures(inner))
 
     def _inner_name(self, name: str) -> str | None:
         """Return `name` as the routes inside know it, or None where it is none of theirs."""
@@ -252,6 +258,27 @@ class _Container(BaseRoute):
             return None
         inside = self.router.reverse(inner, rest)
         return None if inside is None else (own, inside)
+
+    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
+        found = self._reverse_inside(name, params)
+        return None if found is None else self._around(*found)
+
+    def reverse_args(self, name: str, args: tuple[Any, ...]) -> URLPath | None:
+        own = dict(zip(self.template.convertors, args, strict=False))
+        rest = args[len(own) :]
+        if len(own) < len(self.template.convertors):
+            return None
+        if name == self.name and len(rest) == 1:
+            return self.reverse(name, {**own, "path": rest[0]})
+        inner = self._inner_name(name)
+        if self.router is None or inner is None:
+            return None
+        inside = self.router.reverse_args(inner, rest)
+        return None if inside is None else self._around(own, inside)
+
+    def _around(self, own: dict[str, Any], inside: URLPath) -> URLPath:
+        """Return the path to what is at `inside` below this, whose own parameters are `own`."""
+        raise NotImplementedError
 
 
 class Mount(_Container):
@@ -295,13 +322,9 @@ class Mount(_Container):
 
     def entries(self) -> Iterator[Entry]:
         kinds, methods = self._kinds_and_methods()
-        yield Entry(self, self.template, kinds=kinds, methods=methods, prefix=True, child=self._table)
+        yield Entry(self, self.template, kinds=kinds, methods=methods, prefix=True, child=self.finder)
 
-    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
-        reversed_inside = self._reverse_inside(name, params)
-        if reversed_inside is None:
-            return None
-        own, inside = reversed_inside
+    def _around(self, own: dict[str, Any], inside: URLPath) -> URLPath:
         return URLPath(quote_path(self.template.fill(own)) + inside, inside.protocol, inside.host)
 
 
@@ -344,13 +367,9 @@ class Host(_Container):
 
     def entries(self) -> Iterator[Entry]:
         kinds, methods = self._kinds_and_methods()
-        yield Entry(self, _NO_PATH, kinds=kinds, methods=methods, host=self.template, child=self._table)
+        yield Entry(self, _NO_PATH, kinds=kinds, methods=methods, host=self.template, child=self.finder)
 
-    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
-        reversed_inside = self._reverse_inside(name, params)
-        if reversed_inside is None:
-            return None
-        own, inside = reversed_inside
+    def _around(self, own: dict[str, Any], inside: URLPath) -> URLPath:
         return URLPath(inside, inside.protocol, host=require_host(self._written.fill(own)))
 
 
@@ -478,12 +497,21 @@ class Router(RouteDeclarations, Servable):
 
     def names(self) -> Iterator[str]:
         """Yield every name that `url_path_for` takes."""
-        for route in self._routes:
+        for route in self.routes:
             yield from route.names()
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
         """Return the path for `name`, or None: see `BaseRoute.reverse`."""
-        return first_path(self._routes, name, params)
+        return first_path(self.routes, name, params)
+
+    def signatures(self, name: str) -> Iterator[tuple[str, ...]]:
+        """Yield the names of the parameters that each route called `name` takes: see `BaseRoute.signatures`."""
+        for route in self.routes:
+            yield from route.signatures(name)
+
+    def reverse_args(self, name: str, args: tuple[Any, ...]) -> URLPath | None:
+        """Return the path for `name`, or None: see `BaseRoute.reverse_args`."""
+        return path_by_args(self.routes, name, args)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Return the path of the route called `name`, percent-encoded.
@@ -494,7 +522,19 @@ class Router(RouteDeclarations, Servable):
 
         Raises NoMatchFound where no route has that name and takes those parameters.
         """
-        return reverse(self._routes, name, path_params)
+        return reverse(self.routes, name, path_params)
+
+    def reverse_url(self, name: str, /, *args: Any) -> str | None:
+        """Return the path of the route called `name`, percent-encoded, or None where no route has that name.
+
+        Args:
+            name: a route's name, as for `url_path_for`.
+            args: a value for each parameter, in their order in the path, those of mounts around the route first.
+
+        Raises ValueError where the route takes other parameters.
+        """
+        path = self.reverse_args(name, args)
+        return None if path is None else standing_alone(path)
 
     def _make_dispatcher(self) -> Dispatcher:
         from dualroute.dispatch import Dispatcher
@@ -502,11 +542,18 @@ class Router(RouteDeclarations, Servable):
         return Dispatcher(self)
 
 
+class RoutesItself(Servable):
+    """A router that finds its answers in a way of its own, and not by a list of routes: those of `dualroute.rules`.
+
+    Its dispatcher's router stands for it wherever routers are asked for routes, names and answers.
+    """
+
+
 def router_of(app: Any) -> Router | None:
     """Return the router inside an app of ours, or None for anything else."""
     if isinstance(app, Router):
         return app
-    router = getattr(app, "router", None)
+    router = None if isinstance(app, RoutesItself | BaseRoute) else getattr(app, "router", None)
     if isinstance(router, Router):
         return router
     if isinstance(app, Servable) and not isinstance(app, ForeignApp):  # a route, or a response

@@ -32,7 +32,9 @@ from dualroute import (
     WebSocket,
     WebSocketEndpoint,
     WebSocketRoute,
+    rules,
 )
+from dualroute.rules import RuleRouter
 
 
 def modules() -> list[str]:
@@ -95,6 +97,16 @@ class Home(HTTPEndpoint):
         return PlainTextResponse("home")
 
 
+class Finding(rules.Router):
+    """A rule router whose constructor does not call its base's, as Tornado's need not."""
+
+    def __init__(self) -> None:
+        pass
+
+    def find_handler(self, request: Any, **kwargs: Any) -> Any:
+        return home if request.path == "/" else None
+
+
 APPS: dict[str, Callable[[], Any]] = {
     "DualRoute": lambda: DualRoute([Route("/", home)]),
     "Router": lambda: Router([Route("/", home)]),
@@ -102,6 +114,8 @@ APPS: dict[str, Callable[[], Any]] = {
     "WebSocketRoute": lambda: WebSocketRoute("/", live),
     "Mount": lambda: Mount("", app=home),
     "Host": lambda: Host("testserver", app=home),
+    "rules.Router": Finding,
+    "RuleRouter": lambda: RuleRouter([("/", home)]),
     "Response": lambda: Response(b"home", media_type="text/plain"),
     "PlainTextResponse": lambda: PlainTextResponse("home"),
     "HTMLResponse": lambda: HTMLResponse("home"),

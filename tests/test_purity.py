@@ -106,6 +106,27 @@ def middleware(connection):
 
 app = DualRoute([Route("/", get)], middleware=[middleware])
 """,
+    "rules": """
+from dualroute.rules import MethodMatches, PathMatches, RuleRouter
+
+inner = DualRoute([Route("/", get)])
+app = RuleRouter([("/x", get), (PathMatches("/.*") & ~MethodMatches("POST"), inner)])
+""",
+    "written response": """
+from dualroute.rules import RuleRouter
+
+def write(request):
+    request.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    request.finish()
+
+app = RuleRouter([("/", write)])
+""",
+    "rule for a connection delegate": """
+from dualroute.delegates import HTTPServerConnectionDelegate
+from dualroute.rules import RuleRouter
+
+app = RuleRouter([("/delegate", HTTPServerConnectionDelegate()), ("/", get)])
+""",
     "endpoint class": """
 from dualroute import HTTPEndpoint
 

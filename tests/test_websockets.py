@@ -260,7 +260,7 @@ def test_on_connect_gets_path_params_as_it_asks_for_them(style: str) -> None:
     seen: list[Any] = []
 
     class ByName(WebSocketEndpoint):
-        async def on_connect(self, websocket: WebSocket, room: str, number: int) -> None:  # type: ignore[override]
+        async def on_connect(self, websocket: WebSocket, room: str, number: int) -> None:
             seen.append((room, number))
 
     class AllOfThem(WebSocketEndpoint):
@@ -268,7 +268,7 @@ def test_on_connect_gets_path_params_as_it_asks_for_them(style: str) -> None:
             seen.append((path_params["room"], path_params["number"]))
 
     class Without(WebSocketEndpoint):
-        async def on_connect(self, websocket: WebSocket) -> None:  # type: ignore[override]
+        async def on_connect(self, websocket: WebSocket) -> None:
             seen.append((self.scope["path_params"]["room"], websocket.path_params["number"]))
 
     endpoint = {"by name": ByName, "all of them": AllOfThem, "none": Without}[style]
