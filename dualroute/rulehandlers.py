@@ -91,7 +91,7 @@ class RuleHandler(Handler):
             function = functools.partial(function, instance, **args.named)
         elif args.named:
             function = functools.partial(function, **args.named)
-        return Call.known(function, (connection, *args), self.is_async, self.inline)
+        return Call.known(function, (connection, *args), self.is_async, self.inline, self)
 
 
 class SessionHandler(Handler):
