@@ -211,6 +211,13 @@ def message_delegates() -> ForeignApp:
 _message_delegates: ForeignApp | None = None
 
 
+def loop_side() -> Any:
+    """Return the module that does what `dualroute.concurrency` needs an event loop for."""
+    import dualroute_asgi.concurrency
+
+    return dualroute_asgi.concurrency
+
+
 def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]]) -> Any:
     for wrap in reversed(middleware):
         side = wrap(side)

@@ -12,10 +12,14 @@ client stopped short.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
 from dualroute.types import Environ, Message, Receive
+
+if TYPE_CHECKING:
+    from dualroute.forms import KeptForm
+    from dualroute.limits import Limits
 
 __all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel", "streamable"]
 
@@ -32,13 +36,15 @@ CHUNK_SIZE = 65_536
 class Channel:
     """The body of one request; the base of both kinds.
 
-    `body` is the whole body once it has been read as one, and `consumed` tells that pieces were handed out; `ended`
-    that there are no more, `cut_short` that there should have been, and `too_large` that there are more than `limit`
-    bytes.
+    `body` is the whole body once it has been read as one, `form` the form once it has been read as that, and `consumed`
+    tells that pieces were handed out; `ended` that there are no more, `cut_short` that there should have been, and
+    `too_large` that there are more than `limit` bytes.  `limits` are those that the route was found to have.
     """
 
     # On the class until they change, since most requests are answered without a look at their body.
     body: bytes | None = None
+    form: KeptForm | None = None
+    limits: Limits | None = None
     consumed: bool = False
     ended: bool = False
     cut_short: bool = False

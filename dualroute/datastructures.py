@@ -8,10 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-__all__ = ["URL", "Address", "Headers", "ImmutableMultiDict", "MutableHeaders", "QueryParams", "State", "URLPath"]
+if TYPE_CHECKING:
+    from dualroute.uploads import FormData, SyncFormData, SyncUploadFile, UploadFile
+
+__all__ = [
+    "URL",
+    "Address",
+    "FormData",
+    "Headers",
+    "ImmutableMultiDict",
+    "MutableHeaders",
+    "QueryParams",
+    "State",
+    "SyncFormData",
+    "SyncUploadFile",
+    "URLPath",
+    "UploadFile",
+]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _V = TypeVar("_V")
@@ -439,3 +455,12 @@ class State:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._state!r})"
+
+
+def __getattr__(name: str) -> Any:
+    # They have a module of their own, which is loaded with the first form.
+    if name in ("FormData", "SyncFormData", "SyncUploadFile", "UploadFile"):
+        import dualroute.uploads
+
+        return getattr(dualroute.uploads, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

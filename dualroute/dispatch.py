@@ -97,8 +97,10 @@ class Dispatcher:
                 plan, params, mounted, args = self._miss(error, ())
         request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
         request.matched(plan.route, plan.app, self._outermost, params, mounted, args)
-        if plan.limits is not None and plan.limits.max_body_size is not None:
-            channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
+        if plan.limits is not None:
+            channel.limits = plan.limits
+            if plan.limits.max_body_size is not None:
+                channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
         return request, exchange(plan, request)
 
     def open_websocket(self, scope: Scope, receive: Receive, send: Send) -> tuple[WebSocket, Exchange]:
@@ -246,7 +248,9 @@ class Dispatcher:
     def _limits(self, trail: tuple[Any, ...]) -> Limits | None:
         limits: Limits | None = self.app.limits if self.app is not None else None
         for step in trail:
-            limits = (step.inner_app and step.inner_app.limits) or step.limits or limits
+            for inner in (step.limits, step.inner_app and step.inner_app.limits):
+                if inner is not None:
+                    limits = inner.inside(limits)
         return limits
 
     def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:

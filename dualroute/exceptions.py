@@ -13,6 +13,7 @@ __all__ = [
     "ClientDisconnect",
     "HTTPException",
     "MalformedBody",
+    "MultiPartException",
     "NoMatchFound",
     "ResponseCut",
     "WebSocketDisconnect",
@@ -60,11 +61,30 @@ class MalformedBody(HTTPException, ValueError):
         super().__init__(400, detail)
 
 
-class BodyTooLarge(HTTPException):
-    """The body of a request has more bytes than `Limits` allow: status 413."""
+class MultiPartException(MalformedBody):
+    """A form can't be parsed: status 400.
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"Content Too Large: the request body may have {limit} bytes")
+    Args:
+        message: why.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"Bad Request: {message}")
+        self.message = message
+
+
+class BodyTooLarge(HTTPException):
+    """The body of a request has more of something than `Limits` allow: status 413.
+
+    Args:
+        limit: how much is allowed.
+        message: of what; bytes of the whole body where it is None.
+    """
+
+    def __init__(self, limit: int, message: str | None = None) -> None:
+        self.limit = limit
+        self.message: str = message or f"the request body may have {limit} bytes"
+        super().__init__(413, f"Content Too Large: {self.message}")
 
 
 class ClientDisconnect(Exception):

@@ -94,7 +94,7 @@ class Plan:
         is_async: the endpoint's colour, and so that of the connection it wants.
         route: the route that matched, or None.
         app: the app that it belongs to, or None.
-        limits: the innermost limits that were set, or None.
+        limits: the limits that were set around it, each from the innermost that sets it, or None.
     """
 
     __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "middleware", "route")

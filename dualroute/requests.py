@@ -6,14 +6,26 @@ with the bytes of a body is written once, in the functions at the end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.bodies import Channel, streamable
 from dualroute.connection import HTTPConnection
 from dualroute.exceptions import ClientDisconnect, MalformedBody
 
+if TYPE_CHECKING:
+    from dualroute.forms import AwaitableForm
+    from dualroute.uploads import SyncFormData
+
 __all__ = ["ClientDisconnect", "HTTPConnection", "Request", "SyncRequest"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _returns_awaitable(function: _F) -> _F:
+    """Let a function pass for an `async def`, so that ``yield Call(request.form)`` awaits what it returns."""
+    function._is_coroutine = object()  # type: ignore[attr-defined]  # see `dualroute.callables`
+    return function
 
 
 class _BaseRequest(HTTPConnection):
@@ -67,6 +79,58 @@ class Request(_BaseRequest):
         """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
         return decode_json(await self.body())
 
+    @_returns_awaitable
+    def form(
+        self,
+        *,
+        max_files: float | None = None,
+        max_fields: float | None = None,
+        max_part_size: float | None = None,
+        max_text_size: float | None = None,
+        max_file_size: float | None = None,
+    ) -> AwaitableForm:
+        """Return the form: ``form = await request.form()``, or ``async with request.form() as form``.
+
+        A body of type multipart/form-data or application/x-www-form-urlencoded is parsed; any other is an empty form,
+        and is not read.  The form is kept, and may be asked for again; the body can't be read after it, but before.
+        Its files are closed when the request is over.
+
+        Text is UTF-8, unless the form says otherwise: by the charset of a part's Content-Type, by a field
+        ``_charset_``, or by the charset of the request's Content-Type, whichever comes first in this list.
+
+        Args:
+            max_files: how many files it may have.
+            max_fields: how many text fields.
+            max_part_size: how many bytes one text field may have.
+            max_text_size: how many bytes all of them may have together.
+            max_file_size: how many bytes one file may have.
+
+        Each of these counts before the `Limits` of the app, which are what counts where it is None; infinity stands for
+        any number.
+
+        Raises MultiPartException (400) for a malformed form, BodyTooLarge (413), ClientDisconnect, and RuntimeError
+        where the body was streamed before.
+        """
+        from dualroute.forms import AwaitableForm, read_form_async
+
+        return AwaitableForm(
+            lambda: read_form_async(
+                self,
+                self._body_channel,
+                max_form_files=max_files,
+                max_form_fields=max_fields,
+                max_part_size=max_part_size,
+                max_text_size=max_text_size,
+                max_file_size=max_file_size,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close the files of the form, if it was read.  That is done in any case when the request is over."""
+        form = self._body_channel.form
+        if form is not None and not form.refused:
+            await form.form.close()
+
     async def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
         return await self._body_channel.gone()
@@ -107,6 +171,55 @@ class SyncRequest(_BaseRequest):
         """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
         return decode_json(self.body())
 
+    def form(
+        self,
+        *,
+        max_files: float | None = None,
+        max_fields: float | None = None,
+        max_part_size: float | None = None,
+        max_text_size: float | None = None,
+        max_file_size: float | None = None,
+    ) -> SyncFormData:
+        """Return the form: ``form = request.form()``, or ``with request.form() as form``.
+
+        A body of type multipart/form-data or application/x-www-form-urlencoded is parsed; any other is an empty form,
+        and is not read.  The form is kept, and may be asked for again; the body can't be read after it, but before.
+        Its files are closed when the request is over.
+
+        Text is UTF-8, unless the form says otherwise: by the charset of a part's Content-Type, by a field
+        ``_charset_``, or by the charset of the request's Content-Type, whichever comes first in this list.
+
+        Args:
+            max_files: how many files it may have.
+            max_fields: how many text fields.
+            max_part_size: how many bytes one text field may have.
+            max_text_size: how many bytes all of them may have together.
+            max_file_size: how many bytes one file may have.
+
+        Each of these counts before the `Limits` of the app, which are what counts where it is None; infinity stands for
+        any number.
+
+        Raises MultiPartException (400) for a malformed form, BodyTooLarge (413), ClientDisconnect, and RuntimeError
+        where the body was streamed before.
+        """
+        from dualroute.forms import read_form
+
+        return read_form(
+            self,
+            self._body_channel,
+            max_form_files=max_files,
+            max_form_fields=max_fields,
+            max_part_size=max_part_size,
+            max_text_size=max_text_size,
+            max_file_size=max_file_size,
+        )
+
+    def close(self) -> None:
+        """Close the files of the form, if it was read.  That is done in any case when the request is over."""
+        form = self._body_channel.form
+        if form is not None and not form.refused:
+            form.sync_form.close()
+
     def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
         return self._body_channel.disconnected
@@ -144,14 +257,17 @@ def decode_json(body: bytes) -> Any:
 
 def decode_text(body: bytes, content_type: str | None) -> str:
     """Decode a body by the charset in its Content-Type, or as UTF-8.  Raises MalformedBody where it can't be."""
-    charset = "utf-8"
+    codec: str | None = "utf-8"
     if content_type and "charset" in content_type.lower():
         from werkzeug.http import parse_options_header
 
-        charset = parse_options_header(content_type)[1].get("charset", charset)
+        from dualroute.charsets import codec_for
+
+        charset = parse_options_header(content_type)[1].get("charset", "utf-8")
+        codec = codec_for(charset)
+        if codec is None:
+            raise MalformedBody(f"Bad Request: unknown charset {charset!r}")
     try:
-        return body.decode(charset)
-    except LookupError:
-        raise MalformedBody(f"Bad Request: unknown charset {charset!r}") from None
+        return body.decode(codec or "utf-8")
     except ValueError:
-        raise MalformedBody(f"Bad Request: the body is not text in {charset}") from None
+        raise MalformedBody(f"Bad Request: the body is not text in {codec}") from None

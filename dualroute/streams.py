@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterable, Awaitable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.callables import describe
+from dualroute.callables import describe, is_async_callable
 from dualroute.exchange import Call
 from dualroute.responses import Response
 
@@ -117,12 +117,15 @@ class BodyStream:
 
 
 def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
-    """Call what a request has to have called in its end, the last one first."""
+    """Call what a request has to have called in its end, the last one first.
+
+    One whose attribute `inline` is true does not block, and so may run on the event loop.
+    """
     closing = connection.closing
     while closing:
         function = closing.pop()
         try:
-            yield Call(function)
+            yield Call.known(function, (), is_async_callable(function), getattr(function, "inline", False))
         except Exception:
             logger.exception("%s failed at the end of %s %s", describe(function), connection.method, connection.path)
 

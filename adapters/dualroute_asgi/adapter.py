@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
+from dualroute.concurrency import threads
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
 from dualroute.foreign import StreamingHandler
@@ -58,6 +59,7 @@ class ASGIAdapter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
+        threads.set(self.threads)
         if scope["type"] != "http":
             await self._serve_other(scope, receive, send)
             return

@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from dualroute.concurrency import threads
 from dualroute.lifespan import Lifespan
 from dualroute.streams import BodyStream, awaited
 
@@ -353,6 +354,8 @@ atexit.register(_close_at_exit)
 
 
 async def _coroutine(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    # Where an ASGI server's thread waits for this, its pool must not be waited for in turn.
+    threads.set(None)
     return await function(*args)
 
 
