@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import fields
 from typing import Any
 
 import httpx
@@ -68,16 +69,21 @@ def test_a_handler_that_does_not_read_the_body_is_not_bothered(serve: Serve) -> 
     assert post(client, 100, chunked=False).text == "unread"
 
 
-def test_the_innermost_limit_counts(serve: Serve) -> None:
+def test_the_innermost_that_sets_a_limit_counts(serve: Serve) -> None:
     methods = ["POST"]
     app = DualRoute(
         [
             Route("/outer", size, methods=methods),
             Route("/own", size, methods=methods, limits=Limits(max_body_size=30)),
-            Route("/any", size, methods=methods, limits=Limits()),
+            Route("/any", size, methods=methods, limits=Limits(max_body_size=None)),
+            Route("/other", size, methods=methods, limits=Limits(max_file_size=5)),
             Mount(
                 "/mount",
-                routes=[Route("/", size, methods=methods), Route("/own", size, methods=methods, limits=Limits())],
+                routes=[
+                    Route("/", size, methods=methods),
+                    Route("/own", size, methods=methods, limits=Limits(max_body_size=None)),
+                    Route("/other", size, methods=methods, limits=Limits()),
+                ],
                 limits=Limits(max_body_size=20),
             ),
             Mount("/app", app=DualRoute([Route("/", size, methods=methods)], limits=Limits(max_body_size=40))),
@@ -86,7 +92,10 @@ def test_the_innermost_limit_counts(serve: Serve) -> None:
         limits=Limits(max_body_size=10),
     )
     client = serve(app)
-    for path, most in (("/outer", 10), ("/own", 30), ("/mount/", 20), ("/app/", 40)):
+    for path, most in (
+        *(("/outer", 10), ("/own", 30), ("/other", 10)),
+        *(("/mount/", 20), ("/mount/other", 20), ("/app/", 40)),
+    ):
         assert post(client, most, chunked=False, path=path).text == str(most)
         assert post(client, most + 1, chunked=False, path=path).status_code == 413
     for path in ("/any", "/mount/own"):
@@ -133,7 +142,30 @@ def test_reading_on_after_the_limit_raises_again(serve: Serve) -> None:
     assert post(client, 4, chunked=False).text == "11"
 
 
-@pytest.mark.parametrize("size", [-1, -100])
-def test_a_negative_limit_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match="max_body_size"):
-        Limits(max_body_size=size)
+NAMES = [field.name for field in fields(Limits) if field.init]
+
+
+@pytest.mark.parametrize("value", [-1, -100, 1.5, "1"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_limit_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is a number of [a-z]+, or None for any number, not {value!r}"):
+        Limits(**{name: value})
+
+
+def test_limits_show_what_counts() -> None:
+    assert (Limits().max_body_size, Limits().max_form_fields, Limits().max_part_size) == (None, 1000, 1024 * 1024)
+    assert "max_form_fields=5, max_form_files=1000" in repr(Limits(max_form_fields=5))
+    assert Limits(max_form_fields=5) == Limits(max_form_fields=5) != Limits(max_form_fields=6)
+    assert hash(Limits(max_form_fields=5)) == hash(Limits(max_form_fields=5))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_limit_that_is_not_set_is_the_outer_one_s(name: str) -> None:
+    outer = Limits(**{name: 5})
+    assert getattr(Limits().inside(outer), name) == 5
+    assert getattr(Limits(**{name: None}).inside(outer), name) is None
+    assert getattr(Limits(**{name: 1}).inside(outer), name) == 1
+    assert getattr(outer.inside(Limits(**{name: 7})), name) == 5
+    other = next(each for each in NAMES if each != name)
+    assert Limits(**{other: 3}).inside(outer) == Limits(**{name: 5, other: 3})
+    assert outer.inside(None) is outer
