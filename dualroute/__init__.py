@@ -29,6 +29,9 @@ from dualroute.routing import Host, Mount, Route, Router, WebSocketRoute
 from dualroute.websockets import WebSocket
 
 if TYPE_CHECKING:
+    from dualroute.fileresponses import FileResponse
+    from dualroute.sse import EventSourceResponse, ServerSentEvent
+    from dualroute.staticfiles import StaticFiles
     from dualroute_asgi.mounted import ASGIApp
     from dualroute_wsgi.mounted import WSGIApp
 
@@ -42,6 +45,8 @@ __all__ = [
     "ClientDisconnect",
     "Convertor",
     "DualRoute",
+    "EventSourceResponse",
+    "FileResponse",
     "HTMLResponse",
     "HTTPEndpoint",
     "HTTPException",
@@ -56,6 +61,8 @@ __all__ = [
     "Response",
     "Route",
     "Router",
+    "ServerSentEvent",
+    "StaticFiles",
     "StreamingResponse",
     "SyncRequest",
     "WSGIApp",
@@ -70,7 +77,19 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "EventSourceResponse": "dualroute.sse",
+    "FileResponse": "dualroute.fileresponses",
+    "ServerSentEvent": "dualroute.sse",
+    "StaticFiles": "dualroute.staticfiles",
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
     # An adapter is loaded when something of it is asked for: an ASGI worker need not load the WSGI side, nor the other
     # way round.
     if name in ("ASGIApp", "WSGIApp"):

@@ -155,10 +155,31 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
         call = plan.endpoint(connection)
         result = yield call
         if isinstance(result, Response):
-            return result
+            if result.completion is None:
+                return result
+            if call.handler is not None:
+                call.handler.completes = True
+            return (yield from _complete(connection, result))
         return (yield from _settle(connection, call, result))
     except Exception as error:
         return (yield from _recover(plan, connection, error, last=False))
+
+
+def _complete(connection: HTTPConnection, response: Response) -> Exchange:
+    """Have a response that depends on the request made into the one to send."""
+    completion = response.completion
+    assert completion is not None, "it is asked for where there is one"
+    completed: Response = yield completion(connection)
+    return completed
+
+
+def and_complete(function: Callable[[Any], Any], connection: HTTPConnection) -> Any:
+    """Call a `def` handler, and complete its response in the same thread, which may block as well."""
+    response = function(connection)
+    if isinstance(response, Response) and response.completion is not None:
+        call = response.completion(connection)
+        return call.function(*call.args)
+    return response
 
 
 def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
@@ -167,9 +188,12 @@ def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
         # A plain function that hands on a coroutine: a decorator written without `async`, for instance.
         result = yield Call.known(_wait_for, (result,), True)
     if isinstance(result, Response) or (result is None and connection.is_websocket):
+        if result is not None and result.completion is not None:
+            return (yield from _complete(connection, result))
         return result
+    function = call.function if call.handler is None else call.handler.function
     raise TypeError(
-        f"{describe(call.function)} returned {_shown(result)}; an endpoint must return a Response "
+        f"{describe(function)} returned {_shown(result)}; an endpoint must return a Response "
         "(PlainTextResponse, JSONResponse, …)"
     )
 
@@ -202,11 +226,14 @@ def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
 def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Generator[Any, Any, Any]) -> Exchange:
     resume: Callable[[Any], Any] = layer.send
     outcome: Any = None
+    response: Any = None
     while True:
         try:
             step = resume(outcome)
         except StopIteration as stop:
             response = stop.value
+            if isinstance(response, Response) and response.completion is not None:
+                break
             if isinstance(response, Response) or (response is None and connection.is_websocket):
                 return response
             raise TypeError(
@@ -228,6 +255,7 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
         except BaseException as error:
             # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
             outcome, resume = error, layer.throw
+    return (yield from _complete(connection, response))
 
 
 def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: bool) -> Exchange:

@@ -160,15 +160,17 @@ class StreamingHandler(Handler):
     Args:
         function: called with the request; returns a response.
         buffer_size: how many bytes may be read ahead of what was sent.
+        reads_body: False for one that has no use for the body of the request.
 
     `gives_pieces` tells whether the last response had a body to iterate over, as a guess at the next one.
     """
 
-    __slots__ = ("buffer_size", "gives_pieces")
+    __slots__ = ("buffer_size", "gives_pieces", "reads_body")
 
-    def __init__(self, function: Callable[..., Any], *, buffer_size: int) -> None:
+    def __init__(self, function: Callable[..., Any], *, buffer_size: int, reads_body: bool = True) -> None:
         super().__init__(function)
         self.buffer_size: int = buffer_size
+        self.reads_body: bool = reads_body
         self.gives_pieces: bool = False
 
     def call(self, connection: Any) -> Call:

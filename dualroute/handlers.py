@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from dualroute.callables import describe, is_async_callable
-from dualroute.exchange import Call
+from dualroute.exchange import Call, and_complete
 
 __all__ = ["Handler"]
 
@@ -33,8 +33,10 @@ class Handler:
     """True where it takes every path parameter (``**kwargs``)."""
     passes: int
     """For an adapter that has threads: see `dualroute_asgi.threads.Pace`."""
+    completes: bool
+    """True once it has returned a response that is to be completed, such as a file: then that is done with it."""
 
-    __slots__ = ("everything", "function", "inline", "is_async", "owner", "passes", "wanted")
+    __slots__ = ("completes", "everything", "function", "inline", "is_async", "owner", "passes", "wanted")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Handler:
         self.inline: bool = inline and not self.is_async
         self.owner: type[Any] | None = owner
         self.passes = 0
+        self.completes = False
         self.wanted, self.everything = _binding(function, params, where, skip=skip or (2 if owner else 1))
 
     def __repr__(self) -> str:
@@ -68,6 +71,8 @@ class Handler:
         elif self.wanted:
             params = connection.path_params
             function = functools.partial(function, **{name: params[name] for name in self.wanted if name in params})
+        if self.completes and not self.is_async and not self.inline:
+            function = functools.partial(and_complete, function)
         return Call.known(function, (connection,), self.is_async, self.inline, self)
 
 

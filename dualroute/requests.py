@@ -6,7 +6,7 @@ with the bytes of a body is written once, in the functions at the end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.bodies import Channel, streamable
@@ -36,6 +36,40 @@ class _BaseRequest(HTTPConnection):
         if self._channel is None:
             raise RuntimeError("this request was made without a receive callable, so it has no body to read")
         return self._channel
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last server-sent event that the client has got, where it says so: go on from there."""
+        value = self.headers.get("last-event-id")
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    def accepts(self, media_type: str) -> bool:
+        """Tell whether the client takes a media type, such as "text/html", by its Accept header."""
+        return self.preferred_type((media_type,)) is not None
+
+    def preferred_type(self, media_types: Iterable[str]) -> str | None:
+        """Return the one of `media_types` that the client likes best; None where it takes none of them.
+
+        The first of them counts where it likes several as well, or does not say.
+        """
+        from dualroute.negotiation import best_media_type
+
+        return best_media_type(self.headers.get("accept"), media_types)
+
+    def preferred_language(self, languages: Iterable[str]) -> str | None:
+        """Return the one of `languages` that the client likes best; None where it takes none of them.
+
+        "en" does for a client that asks for "en-GB", and the other way round.
+        """
+        from dualroute.negotiation import best_language
+
+        return best_language(self.headers.get("accept-language"), languages)
+
+    def preferred_encoding(self, encodings: Iterable[str]) -> str | None:
+        """Return the one of the content codings in `encodings` that the client likes best; None for no coding."""
+        from dualroute.negotiation import best_encoding
+
+        return best_encoding(self.headers.get("accept-encoding"), encodings)
 
     def in_colour(self, is_async: bool) -> HTTPConnection:
         cls = Request if is_async else SyncRequest

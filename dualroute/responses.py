@@ -6,11 +6,11 @@ A response has a status, headers, and either a `body` of bytes or a `body_iterat
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
 
 from dualroute.datastructures import URL, MutableHeaders
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from json import JSONEncoder
 
     from dualroute.background import BackgroundTask, BackgroundTasks
+    from dualroute.connection import HTTPConnection
     from dualroute.dispatch import Dispatcher
+    from dualroute.exchange import Call
+    from dualroute.fileresponses import FileResponse
 
 __all__ = [
+    "FileResponse",
     "HTMLResponse",
     "JSONResponse",
     "PlainTextResponse",
@@ -88,6 +92,8 @@ class Response(Servable):
     body: bytes = b""
     body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None
     background: BackgroundTask | BackgroundTasks | None = None
+    completion: Callable[[HTTPConnection], Call] | None = None
+    """For a response that depends on the request: what returns the call that returns the one to send in its place."""
     sent: bool = False
     """True for one that has gone out already."""
     cut: bool = False
@@ -253,6 +259,35 @@ class Response(Servable):
             samesite=samesite,
         )
 
+    def add_etag(self, *, weak: bool = False) -> None:
+        """Set an ETag made from the body, unless there is one.
+
+        Raises TypeError for a response whose body comes piece by piece: give that one a header of its own.
+        """
+        from dualroute.conditional import etag_of
+
+        if self.body_iterator is not None or self.completion is not None:
+            raise TypeError(f"the body of a {type(self).__name__} is not known, so no ETag can be made from it")
+        self.headers.setdefault("etag", f"W/{etag_of(self.body)}" if weak else etag_of(self.body))
+
+    def make_conditional(self, request: HTTPConnection, *, accept_ranges: bool = False) -> Self:
+        """Answer the conditions of a request by what the ETag and the Last-Modified of this response say.
+
+        It becomes a 304 or a 412 where the request says so (RFC 9110 section 13), and otherwise stays as it is.  A
+        `FileResponse` does so by itself.
+
+        Args:
+            request: a request.  Its conditions count for GET and HEAD, and for a response of 2xx.
+            accept_ranges: True to answer a request for ranges as well, with 206 or 416, from a body that is there.
+
+        Returns this response, for ``return response.make_conditional(request)``.
+        """
+        from dualroute.conditional import make_conditional
+
+        if self.completion is None:
+            make_conditional(self, request, accept_ranges=accept_ranges)
+        return self
+
     # Looked up on the class, where Router and DualRoute put it on each instance: responses are made by the thousand.
     __call__: Any = DualCall()
 
@@ -355,3 +390,11 @@ class StreamingResponse(Response):
 
 def _may_have_body(status_code: int) -> bool:
     return status_code >= 200 and status_code not in (204, 304)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FileResponse":
+        from dualroute.fileresponses import FileResponse
+
+        return FileResponse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

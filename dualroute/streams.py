@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterable, Awaitable, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exchange import Call
@@ -17,7 +17,7 @@ from dualroute.responses import Response
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
 
-__all__ = ["BodyFailed", "BodyStream", "awaited", "close_all"]
+__all__ = ["BodyFailed", "BodyStream", "KeepAlive", "awaited", "close_all", "is_native"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -30,6 +30,29 @@ class BodyFailed(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error: Exception = error
+
+
+class KeepAlive(NamedTuple):
+    """What to send where a body that is iterated over asynchronously has nothing to say: its attribute `keep_alive`.
+
+    Args:
+        first: after how many seconds without a first piece it is sent.
+        every: after how many seconds without another.
+        piece: what is sent.
+    """
+
+    first: float
+    every: float
+    piece: bytes
+
+
+def is_native(body: Any) -> bool:
+    """Tell whether the body of a response is something that the server can send by itself, as it is.
+
+    Such a body has a method `native`, which tells so, and `hand_over`, which returns what the server is to be given.
+    """
+    native = getattr(body, "native", None)
+    return native is not None and bool(native())
 
 
 class BodyStream:

@@ -20,9 +20,10 @@ from dualroute.foreign import StreamingHandler
 from dualroute.lifespan import Lifespan
 from dualroute.responses import Response
 from dualroute.serving import Servable
-from dualroute.streams import BodyFailed, BodyStream, close_all
+from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
+from dualroute_asgi.keepalive import KeptAlive
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 
@@ -134,7 +135,7 @@ class ASGIAdapter:
                     elif channel is None:
                         outcome = await self.threads.run(call.function, call.args, pace=call.handler)
                     elif isinstance(handler := call.handler, StreamingHandler):
-                        if channel.prepare(handler.buffer_size):
+                        if handler.reads_body and channel.prepare(handler.buffer_size):
                             await channel.read_ahead()
                         quiet = handler.gives_pieces
                         pump = Pump(self.threads, handler.buffer_size, channel.give_up, quiet=quiet, pace=handler)
@@ -162,7 +163,12 @@ class ASGIAdapter:
 
     async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
-        body = response.body_iterator
+        body: Any = response.body_iterator
+        if is_native(body):
+            headers, has_body = response.wire(request.method)
+            await send(_start(response.status_code, headers))
+            await send(body.hand_over() if has_body else {"type": "http.response.body", "body": b""})
+            return
         stream: BodyStream | Pump
         if isinstance(body, Pump):
             stream = body
@@ -191,6 +197,10 @@ class ASGIAdapter:
     async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream | Pump) -> None:
         headers, has_body = response.wire(request.method)
         started = False
+        kept_alive: KeptAlive | None = None
+        keep_alive = getattr(response.body_iterator, "keep_alive", None)
+        if keep_alive is not None and has_body:
+            send = kept_alive = KeptAlive(send, _start(response.status_code, headers), keep_alive)
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
             piece = await _next_piece(stream) if has_body else None
@@ -201,6 +211,9 @@ class ASGIAdapter:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await _next_piece(stream)
         except BodyFailed as failed:
+            if kept_alive is not None:
+                kept_alive.stop()
+                send, started = kept_alive.send, kept_alive.started
             answer = stream_failed(request, response, failed.error, started=started)
             if started:
                 raise ResponseCut from None
@@ -208,9 +221,13 @@ class ASGIAdapter:
             await send(_start(answer.status_code, headers))
             await send({"type": "http.response.body", "body": answer.body if has_body else b""})
             return
-        if not started:
-            await send(_start(response.status_code, headers))
-        await send({"type": "http.response.body", "body": b""})
+        else:
+            if not started:
+                await send(_start(response.status_code, headers))
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            if kept_alive is not None:
+                kept_alive.stop()
 
 
 class _Watcher:

@@ -20,7 +20,7 @@ from contextvars import Context
 from typing import Any, Self
 
 from dualroute.responses import Response
-from dualroute.streams import BodyFailed, BodyStream
+from dualroute.streams import BodyFailed, BodyStream, is_native
 from dualroute_asgi.threads import Pace, Receiver, ThreadPool, bind_all
 
 __all__ = ["Pump"]
@@ -129,7 +129,11 @@ class Pump:
         response = function(*args)
         # The loop is not woken for it: what follows does that.
         self._items.append(response)
-        if isinstance(response, Response) and response.body_iterator is not None:
+        if (
+            isinstance(response, Response)
+            and response.body_iterator is not None
+            and not is_native(response.body_iterator)
+        ):
             self.has_pieces = True
             self._stream = BodyStream(response)
             self._make()

@@ -24,7 +24,7 @@ from dualroute.exchange import Call, stream_failed
 from dualroute.lifespan import Lifespan
 from dualroute.responses import Response, status_line
 from dualroute.serving import Servable
-from dualroute.streams import BodyFailed, BodyStream, close_all
+from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.types import Environ, StartResponse
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ class WSGIAdapter:
         request = served.request
         headers, has_body = response.wire(request.method)
         status = status_line(response.status_code, response.reason)
-        native = getattr(response.body_iterator, "native", None)
-        if has_body and native is not None and native() and not served.has_more(1):
+        body: Any = response.body_iterator
+        if has_body and is_native(body) and (body.carries_end or not served.has_more(1)):
             start_response(status, list(headers))
-            return response.body_iterator.hand_over()  # type: ignore[union-attr, no-any-return]  # as it has `native`
+            result: Iterable[bytes] = body.hand_over(served.end_native)
+            return result
         pieces = _Pieces(served, response)
         if not has_body:
             start_response(status, list(headers))
@@ -161,6 +162,19 @@ class _Served:
             _drive(run_background(response.background), self.context, self.channel)
         if self.channel.desk is not None:
             self.channel.desk.close()
+
+    def end_native(self, failure: Exception | None) -> None:
+        """Bring the request to its end, where the server has sent the body by itself.
+
+        Args:
+            failure: what has cut the body short.
+        """
+        response = self.response
+        if failure is not None and response is not None:
+            stream_failed(self.request, response, failure, started=True)
+        self.end()
+        if failure is not None:
+            raise ResponseCut
 
 
 class _Sent:
@@ -218,7 +232,8 @@ class _Pieces:
             from dualroute_wsgi.loop import Pour, worker_loop
 
             desk = worker_loop().desk_for(self._served.channel)
-            self._pour = Pour(self._stream, desk, self._served.context, self._buffer_size)
+            keep_alive = getattr(self._response.body_iterator, "keep_alive", None)
+            self._pour = Pour(self._stream, desk, self._served.context, self._buffer_size, keep_alive)
         self._first = self._fetch()
 
     def _fetch(self) -> bytes | None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.concurrency import threads
 from dualroute.lifespan import Lifespan
-from dualroute.streams import BodyStream, awaited
+from dualroute.streams import BodyStream, KeepAlive, awaited
 
 if TYPE_CHECKING:
     from dualroute_wsgi.adapter import HandOverChannel
@@ -173,13 +173,23 @@ class Pour:
         desk: where the thread takes them.
         context: the context that they are made in; nothing may be running in it.
         buffer_size: how many bytes may wait to be sent.
+        keep_alive: what the thread sends where there is nothing to take for a while.
     """
 
-    def __init__(self, stream: BodyStream, desk: Desk, context: Context, buffer_size: int) -> None:
+    def __init__(
+        self,
+        stream: BodyStream,
+        desk: Desk,
+        context: Context,
+        buffer_size: int,
+        keep_alive: KeepAlive | None = None,
+    ) -> None:
         self._stream = stream
         self._desk = desk
         self._context = context
         self._buffer_size = buffer_size
+        self._keep_alive = keep_alive
+        self._patience = None if keep_alive is None else keep_alive.first
         self._visit: Visit | None = None
         self._ended = False
         # Counted on one side each, so no lock is needed.
@@ -206,7 +216,14 @@ class Pour:
         if self._visit is None:
             self._visit = Visit(self._desk)
             self._desk.loop.call_soon_threadsafe(self._visit.begin, self._pour, (), self._context)
-        item = self._desk.take()
+        try:
+            item = self._desk.take(self._patience)
+        except Empty:
+            assert self._keep_alive is not None, "only then is there a limit to waiting"
+            return self._keep_alive.piece
+        finally:
+            if self._keep_alive is not None:
+                self._patience = self._keep_alive.every
         if item is self._visit:
             self._ended = True
             self._visit = None  # whose failure leads here

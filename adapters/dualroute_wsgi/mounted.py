@@ -224,6 +224,7 @@ class _Reply:
     _read_to: int = 0
     _closed: bool = False
     _native: bool = False
+    carries_end: bool = False
 
     def __init__(self, app: WSGIApp, environ: Environ, request: SyncRequest) -> None:
         self._app = app
@@ -334,7 +335,7 @@ class _Reply:
         """Tell whether the application returned the server's own file wrapper, and nobody has touched it."""
         return self._native and self._iterator is None
 
-    def hand_over(self) -> Any:
+    def hand_over(self, end: Callable[[Exception | None], object] | None = None) -> Any:
         """Return what the application returned; it is the server's to close from then on."""
         self._closed = True
         self._request.closing.remove(self.close)
