@@ -12,6 +12,7 @@ client stopped short.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
@@ -63,6 +64,16 @@ class Channel:
         Raises ClientDisconnect or BodyTooLarge.
         """
         raise NotImplementedError
+
+    async def send_event(self, message: Message) -> None:
+        """Send an event of an ASGI extension; nothing where there is no ASGI server."""
+
+    def send_event_from_thread(self, message: Message) -> None:
+        """Send an event of an ASGI extension, from a thread that is not the event loop's, and wait for that."""
+
+    def in_server_thread(self, function: Callable[[], None]) -> None:
+        """Have the thread of a WSGI server call `function`, which does not fail, before it sends anything."""
+        function()
 
     def may_have_body(self) -> bool:
         """Tell whether the request may have a body, without reading it."""

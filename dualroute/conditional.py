@@ -7,7 +7,7 @@ ETag, its Last-Modified), so they are the same for a file and for any other resp
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualroute.ranges import MAX_RANGES, Part, RangeNotSatisfiable, multipart, parse_ranges
 
@@ -85,8 +85,9 @@ def _take_ranges(response: Response, header: str, size: int, max_ranges: int) ->
     parts: list[Part]
     response.status_code = 206
     if len(ranges) == 1:
-        (start, stop) = ranges[0]
-        parts, length = [(start, stop)], stop - start
+        start, stop = ranges[0]
+        parts = [(start, stop)]
+        length = stop - start
         response.headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
     else:
         parts, length, media_type = multipart(ranges, size, response.headers.get("content-type", ""))
@@ -174,7 +175,8 @@ def _become(response: Response, status_code: int, text: str) -> None:
 
 def make_conditional(response: Response, connection: HTTPConnection, *, accept_ranges: bool = False) -> None:
     """Have a response that is there answer the conditions of a request: see `Response.make_conditional`."""
-    whole, body = response.body, response.body_iterator
+    whole = response.body
+    body: Any = response.body_iterator
     in_parts = accept_ranges and body is None
     if in_parts:
         response.headers.setdefault("accept-ranges", "bytes")

@@ -155,7 +155,7 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
         call = plan.endpoint(connection)
         result = yield call
         if isinstance(result, Response):
-            if result.completion is None:
+            if not result.incomplete:
                 return result
             if call.handler is not None:
                 call.handler.completes = True
@@ -167,16 +167,14 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
 
 def _complete(connection: HTTPConnection, response: Response) -> Exchange:
     """Have a response that depends on the request made into the one to send."""
-    completion = response.completion
-    assert completion is not None, "it is asked for where there is one"
-    completed: Response = yield completion(connection)
+    completed: Response = yield response.completion(connection)
     return completed
 
 
 def and_complete(function: Callable[[Any], Any], connection: HTTPConnection) -> Any:
     """Call a `def` handler, and complete its response in the same thread, which may block as well."""
     response = function(connection)
-    if isinstance(response, Response) and response.completion is not None:
+    if isinstance(response, Response) and response.incomplete:
         call = response.completion(connection)
         return call.function(*call.args)
     return response
@@ -188,7 +186,7 @@ def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
         # A plain function that hands on a coroutine: a decorator written without `async`, for instance.
         result = yield Call.known(_wait_for, (result,), True)
     if isinstance(result, Response) or (result is None and connection.is_websocket):
-        if result is not None and result.completion is not None:
+        if result is not None and result.incomplete:
             return (yield from _complete(connection, result))
         return result
     function = call.function if call.handler is None else call.handler.function
@@ -232,7 +230,7 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
             step = resume(outcome)
         except StopIteration as stop:
             response = stop.value
-            if isinstance(response, Response) and response.completion is not None:
+            if isinstance(response, Response) and response.incomplete:
                 break
             if isinstance(response, Response) or (response is None and connection.is_websocket):
                 return response

@@ -1,7 +1,7 @@
 """FileResponse: a file as a response, with conditions, ranges and a name for the download.
 
 What is to be sent depends on the request and on the file, so it is settled when an endpoint or a middleware has
-returned the response, by a `Call` that may block (see `Response.completion`): the file is opened, looked at and, where
+returned the response, by a `Call` that may block (see `Response.incomplete`): the file is opened, looked at and, where
 it is small, read in one visit of a thread.  From then on there is a response like any other, whose body is bytes or a
 `FileBody`.
 """
@@ -67,6 +67,7 @@ class FileResponse(Response):
     max_ranges: int = MAX_RANGES
     """How many ranges a request may ask for before it gets the whole file."""
 
+    incomplete: bool = True
     _handler: ClassVar[StreamingHandler]
 
     def __init__(
@@ -137,7 +138,9 @@ class FileResponse(Response):
             file.close()
             raise
         connection.closing.append(body.close)
-        if not body.native() and int(response.headers["content-length"]) <= self.chunk_size:
+        # A handshake that is refused by a file gets it in one piece.
+        is_small = int(response.headers["content-length"]) <= self.chunk_size or connection.is_websocket
+        if is_small and not body.native():
             try:
                 response.body = b"".join(body)
             finally:
@@ -152,7 +155,7 @@ class FileResponse(Response):
         for name in ("dispatcher", "asgi", "wsgi"):
             response.__dict__.pop(name, None)
         response.headers = self.headers.mutablecopy()
-        response.__dict__["completion"] = None
+        response.incomplete = False
         return response
 
 
@@ -201,7 +204,7 @@ class FileBody:
         self._untouched = True
         self._wrapper: Any = None
         self._sends_path = False
-        if parts is None:
+        if parts is None and not connection.is_websocket:
             self._find_ways()
 
     def _find_ways(self) -> None:

@@ -165,6 +165,24 @@ class Request(_BaseRequest):
         if form is not None and not form.refused:
             await form.form.close()
 
+    async def send_early_hints(self, links: Iterable[str]) -> None:
+        """Tell the client what it may fetch while it waits for the answer (103 Early Hints, RFC 8297).
+
+        Nothing is sent where the server can't, and it is for HTTP/1.1 and later only, so no answer may depend on it.
+
+        Args:
+            links: values of a Link header: ``</app.css>; rel=preload; as=style``.
+
+        Raises ValueError for what may not stand in a header.
+        """
+        from dualroute.hints import hint_event, hint_function
+
+        links = list(links) if not isinstance(links, str) else links
+        if (event := hint_event(self, links)) is not None:
+            await self._body_channel.send_event(event)
+        elif (function := hint_function(self, links)) is not None:
+            self._body_channel.in_server_thread(function)
+
     async def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
         return await self._body_channel.gone()
@@ -253,6 +271,24 @@ class SyncRequest(_BaseRequest):
         form = self._body_channel.form
         if form is not None and not form.refused:
             form.sync_form.close()
+
+    def send_early_hints(self, links: Iterable[str]) -> None:
+        """Tell the client what it may fetch while it waits for the answer (103 Early Hints, RFC 8297).
+
+        Nothing is sent where the server can't, and it is for HTTP/1.1 and later only, so no answer may depend on it.
+
+        Args:
+            links: values of a Link header: ``</app.css>; rel=preload; as=style``.
+
+        Raises ValueError for what may not stand in a header.
+        """
+        from dualroute.hints import hint_event, hint_function
+
+        links = list(links) if not isinstance(links, str) else links
+        if (event := hint_event(self, links)) is not None:
+            self._body_channel.send_event_from_thread(event)
+        elif (function := hint_function(self, links)) is not None:
+            function()
 
     def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""

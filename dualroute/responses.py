@@ -6,7 +6,7 @@ A response has a status, headers, and either a `body` of bytes or a `body_iterat
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -92,8 +92,8 @@ class Response(Servable):
     body: bytes = b""
     body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None
     background: BackgroundTask | BackgroundTasks | None = None
-    completion: Callable[[HTTPConnection], Call] | None = None
-    """For a response that depends on the request: what returns the call that returns the one to send in its place."""
+    incomplete: bool = False
+    """True for one that depends on the request: `completion` then leads to the one to send in its place."""
     sent: bool = False
     """True for one that has gone out already."""
     cut: bool = False
@@ -204,20 +204,25 @@ class Response(Servable):
             domain: the domain it is sent to; the one of the request where it is None.
             secure: True to have it sent over https only.
             httponly: True to hide it from scripts.
-            samesite: when it goes along with requests from other sites.
+            samesite: when it goes along with requests from other sites; "none" needs `secure`.
             partitioned: True to keep one per top-level site; implies `secure`.
 
-        Raises ValueError for a part that may not stand in the header.
+        Raises ValueError for a part that may not stand in the header, and for what browsers would not take: a name
+        that starts with ``__Secure-`` or ``__Host-`` without what that stands for, or "none" without `secure`.
         """
         from datetime import UTC, timedelta
 
         from werkzeug.http import dump_cookie
+
+        from dualroute.cookies import require_acceptable
 
         if not _COOKIE_NAME.fullmatch(key):
             raise ValueError(f"{key!r} is no cookie name: it must be a token (RFC 6265 section 4.1.1)")
         for name, text in (("path", path), ("domain", domain), ("expires", expires)):
             if isinstance(text, str) and any(character < " " or character in ";\x7f" for character in text):
                 raise ValueError(f"the {name} of cookie {key!r} holds a control character or a semicolon: {text!r}")
+        secure = secure or partitioned
+        require_acceptable(key, path=path, domain=domain, secure=secure, httponly=httponly, samesite=samesite)
         if isinstance(expires, int):
             expires = datetime.now(UTC) + timedelta(seconds=expires)
         self.headers.append(
@@ -229,7 +234,7 @@ class Response(Servable):
                 expires=expires,
                 path=path,
                 domain=domain,
-                secure=secure or partitioned,
+                secure=secure,
                 httponly=httponly,
                 samesite=samesite,
                 partitioned=partitioned,
@@ -246,8 +251,12 @@ class Response(Servable):
         secure: bool = False,
         httponly: bool = False,
         samesite: Literal["lax", "strict", "none"] | None = "lax",
+        partitioned: bool = False,
     ) -> None:
-        """Add a Set-Cookie header that makes the client forget a cookie, whose path and domain must be as given."""
+        """Add a Set-Cookie header that makes the client forget a cookie.
+
+        Its path and domain, and whether it is partitioned, must be as when it was set.
+        """
         self.set_cookie(
             key,
             max_age=0,
@@ -257,7 +266,12 @@ class Response(Servable):
             secure=secure,
             httponly=httponly,
             samesite=samesite,
+            partitioned=partitioned,
         )
+
+    def completion(self, connection: HTTPConnection) -> Call:
+        """Return the call that makes the response to send of one that is incomplete; it may block."""
+        raise NotImplementedError
 
     def add_etag(self, *, weak: bool = False) -> None:
         """Set an ETag made from the body, unless there is one.
@@ -266,7 +280,7 @@ class Response(Servable):
         """
         from dualroute.conditional import etag_of
 
-        if self.body_iterator is not None or self.completion is not None:
+        if self.body_iterator is not None or self.incomplete:
             raise TypeError(f"the body of a {type(self).__name__} is not known, so no ETag can be made from it")
         self.headers.setdefault("etag", f"W/{etag_of(self.body)}" if weak else etag_of(self.body))
 
@@ -284,7 +298,7 @@ class Response(Servable):
         """
         from dualroute.conditional import make_conditional
 
-        if self.completion is None:
+        if not self.incomplete:
             make_conditional(self, request, accept_ranges=accept_ranges)
         return self
 

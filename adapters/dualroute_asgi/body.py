@@ -56,6 +56,20 @@ class BridgedChannel(ReceiveChannel):
         self.send: Send | None = send
         self._kept: deque[Message] = deque()
 
+    async def send_event(self, message: Message) -> None:
+        if self.send is not None:
+            await self.send(message)
+
+    def send_event_from_thread(self, message: Message) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            return  # a `def` on the event loop, which can't wait for it
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.send_event(message), self._loop).result()
+
     def may_have_body(self) -> bool:
         if self._has_body is None:
             self._has_body = _has_body(self._scope)

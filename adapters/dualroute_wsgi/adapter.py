@@ -53,6 +53,10 @@ class HandOverChannel(InputChannel):
             raise RuntimeError("only what the worker's event loop runs for this request can read its body so")
         return await self.desk.hand_over(self.read)
 
+    def in_server_thread(self, function: Callable[[], None]) -> None:
+        if self.desk is not None:
+            self.desk.post(function)
+
 
 class WSGIAdapter:
     """A DualRoute, a Router or another servable object as a WSGI application.

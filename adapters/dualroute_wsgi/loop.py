@@ -80,6 +80,18 @@ class Desk:
             if reading.done():
                 self._reading = None
 
+    def post(self, function: Callable[[], None]) -> None:
+        """Have the server's thread call `function` before whatever it is given next.  Called on the loop.
+
+        Nothing waits for it, and nothing is done once the request is over.
+        """
+
+        def call() -> bytes:
+            function()
+            return b""
+
+        self.inbox.put(_Errand(call, self.loop.create_future()))
+
     def take(self, timeout: float | None = None) -> Any:
         """Return what comes next, errands done on the way.  Called in the server's thread.  Raises queue.Empty."""
         while isinstance(item := self.inbox.get(timeout=timeout), _Errand):

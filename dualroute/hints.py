@@ -1,0 +1,54 @@
+"""Early hints (103, RFC 8297): what a client may fetch while the answer is still being made.
+
+Which way there is, the server says: the event of the ASGI extension ``http.response.early_hint``, or the callable
+``wsgi.early_hints`` in the environ (gunicorn).  Where it says nothing, there is none, and hints are left out: they are
+never more than a convenience.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from dualroute.datastructures import MutableHeaders
+
+if TYPE_CHECKING:
+    from dualroute.connection import HTTPConnection
+    from dualroute.types import Message
+
+__all__ = ["hint_event", "hint_function"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
+
+
+def _headers(links: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the Link headers.  Raises TypeError or ValueError for what may not be one."""
+    if isinstance(links, str):
+        raise TypeError(f"early hints are several values of a Link header, not the string {links!r}")
+    return MutableHeaders.of([("link", link) for link in links]).multi_items()
+
+
+def hint_event(connection: HTTPConnection, links: Iterable[str]) -> Message | None:
+    """Return the ASGI event that sends `links`, or None where the server has none."""
+    headers = _headers(links)
+    scope = connection._given_scope
+    if scope is None or "http.response.early_hint" not in (scope.get("extensions") or {}):
+        return None
+    return {"type": "http.response.early_hint", "links": [value.encode("latin-1") for _, value in headers]}
+
+
+def hint_function(connection: HTTPConnection, links: Iterable[str]) -> Callable[[], None] | None:
+    """Return what sends `links` under WSGI, called in the server's thread; None where the server has nothing for it."""
+    headers = _headers(links)
+    send = None if connection.environ is None else connection.environ.get("wsgi.early_hints")
+    if send is None:
+        return None
+
+    def function() -> None:
+        try:
+            send(headers)
+        except OSError:
+            logger.debug("%s %s: the client went away", connection.method, connection.path)
+
+    return function
