@@ -132,7 +132,7 @@ class StaticFiles(Servable):
         from dualroute.dispatch import Dispatcher
         from dualroute.routing import Router
 
-        router = Router(default=self._respond, redirect_slashes=False)
+        router = Router(default=self._respond)
         assert router.default_route is not None
         # A thread that finds the file may as well read on in it.
         router.default_route.handlers["*"] = StreamingHandler(self._respond, buffer_size=BUFFER_SIZE, reads_body=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from dualroute.endpoints import HTTPEndpoint, WebSocketEndpoint
 from dualroute.requests import Request
 from dualroute.responses import HTMLResponse, PlainTextResponse
 from dualroute.routing import Host, Mount, Route, Router, WebSocketRoute
+from dualroute.staticfiles import StaticFiles
 from tests.conftest import Serve
 from tests.websocket_helper import closed_with, converse, data, messages, text
 
@@ -48,11 +50,12 @@ async def current_user(request):
     return PlainTextResponse("current user")
 
 
-class StaticFiles(HTTPEndpoint):
-    """Stands for the StaticFiles of the examples, which comes with a later issue: answers with the path below it."""
-
-    def get(self, request):
-        return PlainTextResponse(f"file {request.path.removeprefix(request.root_path)}")
+@pytest.fixture
+def _static(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder `static` of the examples."""
+    (tmp_path / "static" / "css").mkdir(parents=True)
+    (tmp_path / "static" / "css" / "base.css").write_text("the style")
+    monkeypatch.chdir(tmp_path)
 
 
 def url_for(serve: Serve, routes: list, name: str, base_url: str = "http://testserver", **path_params: Any) -> str:
@@ -319,17 +322,17 @@ def test_routing_submounting_routes_of_other_modules(serve: Serve) -> None:
     assert client.get("/auth/login").text == "current user"
 
 
+@pytest.mark.usefixtures("_static")
 def test_routing_mounting_an_application(serve: Serve) -> None:
     routes = [
         Route("/", homepage),
-        # The example's StaticFiles(directory="static") comes with a later issue; a class in its place.
-        Mount("/static", app=StaticFiles, name="static"),
+        Mount("/static", app=StaticFiles(directory="static"), name="static"),
     ]
 
     app = DualRoute(routes=routes)
 
-    assert serve(StaticFiles).get("/base.css").text == "file /base.css"
-    assert serve(app).get("/static/css/base.css").text == "file /css/base.css"
+    assert serve(app).get("/static/css/base.css").text == "the style"
+    assert serve(app).get("/static/css/absent.css").status_code == 404
 
 
 def test_routing_reverse_look_up(serve: Serve) -> None:
@@ -357,9 +360,9 @@ def test_routing_reverse_look_up_in_a_named_mount(serve: Serve) -> None:
     assert url_for(serve, routes, "users:user_detail", username="tom") == "http://testserver/users/tom"
 
 
+@pytest.mark.usefixtures("_static")
 def test_routing_reverse_look_up_of_a_mounted_application(serve: Serve) -> None:
-    # StaticFiles as above.
-    routes = [Mount("/static", app=StaticFiles, name="static")]
+    routes = [Mount("/static", app=StaticFiles(directory="static"), name="static")]
     assert url_for(serve, routes, "static", path="/css/base.css") == "http://testserver/static/css/base.css"
 
 

@@ -212,15 +212,6 @@ def below_a_file(folder: Path) -> Path:
     return folder / "file" / "x"
 
 
-def unreadable(folder: Path) -> Path:
-    path = folder / "secret"
-    path.write_text("secret")
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    return path
-
-
 def impossible(folder: Path) -> Path:
     return folder / "a\0b"
 
@@ -235,7 +226,6 @@ WRONG = [
     (pipe, "is not a file"),
     (device, "is not a file"),
     (below_a_file, "does not exist"),
-    (unreadable, "can't be read: Permission denied"),
     (impossible, "can't be read"),
 ]
 
@@ -260,6 +250,18 @@ def test_what_can_not_be_sent_is_an_error_of_the_handler(
         assert str(tmp_path) not in answer.text
     assert serve(app_for(lambda: FileResponse(path), colour)).get("/").status_code == 500
     assert message in caplog.text
+
+
+def test_a_file_that_may_not_be_read_is_an_error_too(
+    serve: Serve, text: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    # Tests may run as a user who may read everything.
+    def refuse(*args: Any) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fileresponses, "_opener", refuse)
+    assert serve(app_for(lambda: FileResponse(text))).get("/").status_code == 500
+    assert "can't be read: Permission denied" in caplog.text
 
 
 def test_a_file_that_has_gone_since_stat_is_an_error_too(serve: Serve, text: Path) -> None:

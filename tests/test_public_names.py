@@ -8,6 +8,7 @@ import inspect
 import io
 import pkgutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import dualroute
 from dualroute import (
     DualRoute,
+    EventSourceResponse,
     Host,
     HTMLResponse,
     HTTPEndpoint,
@@ -28,6 +30,7 @@ from dualroute import (
     Response,
     Route,
     Router,
+    StaticFiles,
     StreamingResponse,
     WebSocket,
     WebSocketEndpoint,
@@ -121,6 +124,8 @@ APPS: dict[str, Callable[[], Any]] = {
     "HTMLResponse": lambda: HTMLResponse("home"),
     "JSONResponse": lambda: JSONResponse("home"),
     "RedirectResponse": lambda: RedirectResponse("/home"),
+    "EventSourceResponse": lambda: EventSourceResponse([], headers={"x": "y"}),
+    "StaticFiles": lambda: StaticFiles(directory=tempfile.gettempdir()),
     "StreamingResponse": lambda: StreamingResponse([b"home"], media_type="text/plain"),
 }
 every_app = pytest.mark.parametrize("make", APPS.values(), ids=APPS)
@@ -211,7 +216,13 @@ def by_asgi(app: Any) -> tuple[int, bytes]:
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
-ANSWERS = {"RedirectResponse": (307, b""), "WebSocketRoute": (404, b"Not Found"), "JSONResponse": (200, b'"home"')}
+ANSWERS = {
+    "RedirectResponse": (307, b""),
+    "WebSocketRoute": (404, b"Not Found"),
+    "JSONResponse": (200, b'"home"'),
+    "EventSourceResponse": (200, b""),
+    "StaticFiles": (404, b"Not Found"),
+}
 SIDES: dict[str, Callable[[Any], tuple[int, bytes]]] = {"asgi": by_asgi, "wsgi": by_wsgi}
 
 

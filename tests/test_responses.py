@@ -329,6 +329,52 @@ def test_an_attribute_of_a_cookie_can_not_smuggle_another(attribute: str, text: 
         set_cookie("a", "v", **{attribute: text})
 
 
+@pytest.mark.parametrize(
+    ("key", "attributes", "message"),
+    [
+        ("__Secure-a", {}, "starts with __Secure- with secure=True only"),
+        ("__host-a", {}, "starts with __host- with secure=True only"),
+        ("__Host-a", {"secure": True, "path": "/p"}, "with path='/' and no domain only, not with path='/p'"),
+        ("__Host-a", {"secure": True, "path": None}, "with path='/' and no domain only"),
+        ("__Host-a", {"secure": True, "domain": "example.org"}, "and domain='example.org'"),
+        ("__Http-a", {"secure": True}, "starts with __Http- with httponly=True only"),
+        ("__Host-Http-a", {"secure": True}, "starts with __Host-Http- with httponly=True only"),
+        ("__HOST-HTTP-a", {"secure": True, "httponly": True, "path": "/x"}, "with path='/' and no domain only"),
+        ("a", {"samesite": "none"}, "samesite='none', which browsers take with secure=True only"),
+        ("a", {"samesite": "None"}, "samesite='none'"),
+    ],
+)
+def test_a_cookie_that_browsers_would_drop_is_refused(key: str, attributes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        set_cookie(key, "v", **attributes)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Response().delete_cookie(key, **attributes)
+
+
+@pytest.mark.parametrize(
+    ("key", "attributes"),
+    [
+        ("__Secure-a", {"secure": True, "path": "/p", "domain": "example.org"}),
+        ("__Secure-a", {"partitioned": True}),
+        ("__Host-a", {"secure": True}),
+        ("__Http-a", {"secure": True, "httponly": True, "path": "/p"}),
+        ("__Host-Http-a", {"secure": True, "httponly": True}),
+        ("a", {"samesite": "none", "secure": True}),
+        ("a", {"samesite": "none", "partitioned": True}),
+        ("__Host", {}),
+    ],
+)
+def test_a_cookie_that_keeps_the_rules_of_its_name_is_set(key: str, attributes: dict[str, Any]) -> None:
+    assert set_cookie(key, "v", **attributes).startswith(f"{key}=v")
+
+
+def test_a_partitioned_cookie_can_be_deleted() -> None:
+    response = Response()
+    response.delete_cookie("a", partitioned=True)
+    parts = response.headers["set-cookie"].split("; ")
+    assert {"Max-Age=0", "Secure", "Partitioned"} <= set(parts)
+
+
 def test_samesite_is_one_of_three() -> None:
     with pytest.raises(ValueError, match="SameSite"):
         set_cookie("a", samesite="lax; Secure")
