@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.datastructures import State, URLPath
-from dualroute.middleware import Middleware, checked_middleware
+from dualroute.middleware import Middleware, MiddlewareFunction, checked_middleware
 from dualroute.routes import BaseRoute, RouteList
 from dualroute.routing import RouteDeclarations, Router
 from dualroute.serving import Servable
@@ -45,6 +45,8 @@ class DualRoute(RouteDeclarations, Servable):
         limits: how much of a request is taken.
         max_threads: how many `def` handlers may run at once under ASGI.
         default_host: the host that `DefaultHostMatches` rules go by.
+        debug: True to have an error that nobody handles answered by a page that shows it: see `ServerErrorMiddleware`.
+            It shows source code and variables, so it is for development alone.
         asgi_middleware: callables that wrap the ASGI side alone, outermost first: each takes an ASGI app and returns
             one.
         wsgi_middleware: the same for the WSGI side.
@@ -58,7 +60,7 @@ class DualRoute(RouteDeclarations, Servable):
         self,
         routes: Iterable[BaseRoute] | None = None,
         *,
-        middleware: Sequence[Middleware] = (),
+        middleware: Sequence[MiddlewareFunction] = (),
         exception_handlers: Mapping[int | type[Exception], Callable[..., Any]] | None = None,
         redirect_slashes: bool | None = None,
         fallback: Any = None,
@@ -66,6 +68,7 @@ class DualRoute(RouteDeclarations, Servable):
         limits: Limits | None = None,
         max_threads: int = 40,
         default_host: str | None = None,
+        debug: bool = False,
         asgi_middleware: Sequence[Callable[[Any], Any]] = (),
         wsgi_middleware: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
@@ -76,7 +79,12 @@ class DualRoute(RouteDeclarations, Servable):
         self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=fallback)
         self.fallback_on_405 = fallback_on_405
         self.limits: Limits | None = limits
-        self.middleware: list[Middleware] = list(checked_middleware(middleware, "DualRoute"))
+        self.middleware: list[MiddlewareFunction] = list(checked_middleware(middleware, "DualRoute"))
+        self._debug = debug
+        if debug:
+            from dualroute.middleware.errors import ServerErrorMiddleware
+
+            self.middleware.insert(0, ServerErrorMiddleware(debug=True))
         self.exception_handlers: dict[int | type[Exception], Callable[..., Any]] = {}
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
@@ -102,11 +110,27 @@ class DualRoute(RouteDeclarations, Servable):
     def _declared(self) -> RouteList:
         return self.router.routes
 
-    def add_middleware(self, middleware: Middleware) -> None:
-        """Put a middleware around those there are.  Raises RuntimeError once requests have been served."""
+    @property
+    def debug(self) -> bool:
+        """Whether errors are shown to the client; settled when the application is made."""
+        return self._debug
+
+    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Put a middleware around those there are.
+
+        Args:
+            middleware: a generator function, or a middleware class, which is called with the rest.
+            args: positional arguments of the class.
+            options: its options.
+
+        Raises RuntimeError once requests have been served, and TypeError for what can be no middleware.
+        """
         if self._frozen:
             raise RuntimeError("middleware can't be added once the app has served a request")
-        self.middleware[:0] = checked_middleware([middleware], "DualRoute.add_middleware")
+        if isinstance(middleware, type) or args or options:
+            middleware = Middleware(middleware, *args, **options)
+        outermost = 1 if self._debug else 0  # the debug page stays outside
+        self.middleware[outermost:outermost] = checked_middleware([middleware], "DualRoute.add_middleware")
 
     def add_exception_handler(self, key: int | type[Exception], handler: Callable[..., Any]) -> None:
         """Have `handler` answer exceptions of a class, or HTTPExceptions of a status.

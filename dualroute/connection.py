@@ -14,15 +14,26 @@ from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.paths import quote_path
 from dualroute.targets import Target, target_from_environ, target_from_scope
-from dualroute.translation import environ_headers, joined_headers, scope_from_environ, scope_headers
+from dualroute.translation import (
+    environ_headers,
+    joined_headers,
+    readdressed_environ,
+    readdressed_scope,
+    scope_from_environ,
+    scope_headers,
+)
 from dualroute.types import Environ, Receive, Scope
 
 if TYPE_CHECKING:
     from dualroute.exchange import Call
+    from dualroute.middleware.sessions import Session
     from dualroute.responses import Response
 
 # Within quotes, a byte is written as three octal digits or escaped by a backslash.
 _QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
+
+# What middleware makes for the handlers and a scope shows, as Starlette's does.
+_ATTACHED = ("session", "auth", "user")
 
 __all__ = ["HTTPConnection", "cookie_parser"]
 
@@ -40,6 +51,7 @@ class HTTPConnection:
     __slots__ = (
         "_app",
         "_asked",
+        "_attached",
         "_channel",
         "_closing",
         "_cookies",
@@ -80,6 +92,7 @@ class HTTPConnection:
     _url: URL | None
     _state: State | None
     _asked: list[Any] | None
+    _attached: dict[str, Any] | None
     _closing: list[Callable[[], Any]] | None
 
     def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
@@ -122,7 +135,7 @@ class HTTPConnection:
         self._path_args = ()
         self._app = self._router = self._route = self._scope = None
         self._headers = self._query_params = self._cookies = None
-        self._url = self._state = self._asked = self._closing = None
+        self._url = self._state = self._asked = self._closing = self._attached = None
 
     def matched(
         self,
@@ -144,6 +157,51 @@ class HTTPConnection:
     def in_colour(self, is_async: bool) -> HTTPConnection:
         """Return this connection in the form for an `async def` or a `def` handler."""
         return self
+
+    def amend(self, function: Callable[[Response], object]) -> None:
+        """Have `function` called with the response, if it is one that is made outside of all middleware.
+
+        That is the 500 for what nobody handles.  A middleware whose headers such an answer is to have says so before
+        its yield.
+        """
+        self.amendments.append(function)
+
+    @property
+    def amendments(self) -> list[Callable[[Response], object]]:
+        """What `amend` was told, outermost first."""
+        if self._attached is None:
+            self._attached = {}
+        amendments: list[Callable[[Response], object]] = self._attached.setdefault("amendments", [])
+        return amendments
+
+    def amended(self, response: Response) -> Response:
+        """Return a response made outside of all middleware, once those who wanted to have seen it."""
+        for amend in reversed(self.amendments):
+            amend(response)
+        return response
+
+    def readdress(
+        self, target: Target, *, scheme: str, client: Address | None, server: tuple[str, int] | None = None
+    ) -> None:
+        """Take other facts about where the request came from and went to: those that a trusted proxy tells of.
+
+        They are what everybody further in sees, in the scope and in the environ too.  Routing has been done by then.
+
+        Args:
+            target: what it is for; the root path and the authority may differ from those there were.
+            scheme: the scheme, http or https.
+            client: the address of the peer, or None where it is not known.
+            server: the server's name and port, or None to keep those there are.
+        """
+        if self._environ is not None:
+            self._environ = readdressed_environ(self._environ, target, scheme, client, server)
+        else:
+            assert self._given_scope is not None, "a connection has a scope or an environ"
+            if self.is_websocket:
+                scheme = {"http": "ws", "https": "wss"}[scheme]
+            self._given_scope = readdressed_scope(self._given_scope, target, scheme, client, server)
+        self._target = target
+        self._headers = self._url = self._scope = None
 
     def _as(self, cls: type[HTTPConnection]) -> HTTPConnection:
         """Return a view of this connection as another class; both share the body and the state."""
@@ -194,8 +252,53 @@ class HTTPConnection:
                     scope[key] = value
             if self._route is not None:
                 scope["endpoint"] = getattr(self._route, "endpoint", None)
+            if self._attached is not None:
+                scope.update({name: value for name, value in self._attached.items() if name in _ATTACHED})
             self._scope = scope
         return self._scope
+
+    def attach(self, name: str, value: Any) -> None:
+        """Keep what a middleware makes for the handlers: "session", "user" or "auth".  The scope has it too."""
+        if self._attached is None:
+            self._attached = {}
+        self._attached[name] = value
+        if self._scope is not None:
+            self._scope[name] = value
+
+    def _made_by(self, middleware: str, name: str) -> Any:
+        try:
+            return (self._attached or {})[name]
+        except KeyError:
+            raise RuntimeError(
+                f"there is no {name} here: {middleware} has to be in the middleware of the application, or around"
+                f" this route, and further out than what asks for the {name}"
+            ) from None
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The session: a dict of what JSON can hold, kept in a signed cookie.
+
+        Raises RuntimeError where there is no `SessionMiddleware` around.
+        """
+        session: Session = self._made_by("SessionMiddleware", "session")
+        session.mark_accessed()
+        return session
+
+    @property
+    def auth(self) -> Any:
+        """What the client may do: the AuthCredentials that the authentication backend found.
+
+        Raises RuntimeError where there is no `AuthenticationMiddleware` around.
+        """
+        return self._made_by("AuthenticationMiddleware", "auth")
+
+    @property
+    def user(self) -> Any:
+        """Who the client is, as the authentication backend found.
+
+        Raises RuntimeError where there is no `AuthenticationMiddleware` around.
+        """
+        return self._made_by("AuthenticationMiddleware", "user")
 
     @property
     def environ(self) -> Environ | None:
@@ -231,6 +334,11 @@ class HTTPConnection:
         None stands for an optional group that did not take part.  Empty for routes, whose parameters all have names.
         """
         return self._path_args
+
+    @property
+    def target(self) -> Target:
+        """What the request is for, as plain values: method, root path, path, authority, host."""
+        return self._target
 
     @property
     def method(self) -> str:

@@ -147,7 +147,8 @@ def exchange(plan: Plan, connection: HTTPConnection) -> Exchange:
             return (yield from _layer(plan, 0, connection))
         return (yield from _endpoint(plan, connection))
     except Exception as error:
-        return (yield from _recover(plan, connection, error, last=True))
+        response = yield from _recover(plan, connection, error, last=True)
+        return response if response is None else connection.amended(response)
 
 
 def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
@@ -268,7 +269,7 @@ def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: 
         if handler is not None and handler not in asked:
             asked.append(handler)
             if last and not isinstance(error, HTTPException):
-                _log_unhandled(connection, error)
+                log_unhandled(connection, error)
             try:
                 return (yield from _ask(handler, connection, error))
             except Exception as another:
@@ -281,7 +282,7 @@ def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: 
                 raise error
             finally:
                 del error  # no cycle with the traceback, in which this frame is
-        _log_unhandled(connection, error)
+        log_unhandled(connection, error)
         return (yield from _server_error(connection))
 
 
@@ -305,7 +306,8 @@ def stream_failed(connection: HTTPConnection, response: Response, error: Excepti
         ", which is cut short" if started else "",
         exc_info=error,
     )
-    return PlainTextResponse("Internal Server Error", status_code=500)
+    answer = PlainTextResponse("Internal Server Error", status_code=500)
+    return answer if started else connection.amended(answer)
 
 
 def _default_answer(connection: HTTPConnection, error: Exception) -> Exchange:
@@ -324,5 +326,6 @@ def _server_error(connection: HTTPConnection) -> Exchange:
     return PlainTextResponse("Internal Server Error", status_code=500)
 
 
-def _log_unhandled(connection: HTTPConnection, error: Exception) -> None:
+def log_unhandled(connection: HTTPConnection, error: Exception) -> None:
+    """Log an exception that no handler took."""
     logger.error("unhandled exception in %s %s", connection.method, connection.path, exc_info=error)

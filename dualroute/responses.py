@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dualroute.background import BackgroundTask, BackgroundTasks
     from dualroute.connection import HTTPConnection
     from dualroute.dispatch import Dispatcher
+    from dualroute.encoders import Encoder
     from dualroute.exchange import Call
     from dualroute.fileresponses import FileResponse
 
@@ -98,6 +99,8 @@ class Response(Servable):
     """True for one that has gone out already."""
     cut: bool = False
     """True for one that has gone out already, but not to its end."""
+    encoders: tuple[Encoder, ...] = ()
+    """What the pieces of `body_iterator` go through when they are sent: see `transform`."""
 
     @property
     def reason(self) -> str | None:
@@ -156,6 +159,21 @@ class Response(Servable):
             items.append(("content-length", str(length)))
         if "content-type" not in names and self.status_code not in _WITHOUT_TYPE:
             items.append(("content-type", _content_type(self.media_type or default_type, self.charset)))
+
+    def transform(self, encoder: Encoder) -> None:
+        """Have the body go through `encoder` on its way out.
+
+        A body that comes piece by piece is encoded piece by piece when it is sent, and loses its Content-Length.  One
+        that is there is encoded here and now, and gets a new one: where it is large, middleware should leave that to
+        a thread, by ``yield Call(response.transform, encoder)``.
+        """
+        if self.body_iterator is not None:
+            self.encoders = (*self.encoders, encoder)
+            del self.headers["content-length"]
+        else:
+            self.body = encoder.feed(self.body) + encoder.flush()
+            if "content-length" in self.headers:
+                self.headers["content-length"] = str(len(self.body))
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from dualroute.datastructures import URLPath
 from dualroute.exceptions import NoMatchFound
 from dualroute.matching import Entry
-from dualroute.middleware import Middleware
+from dualroute.middleware import MiddlewareFunction
 from dualroute.paths import Template, nearest
 from dualroute.serving import Servable
 
@@ -38,7 +38,7 @@ class BaseRoute(Servable):
     """What the four kinds of route have in common."""
 
     name: str | None
-    middleware: tuple[Middleware, ...]
+    middleware: tuple[MiddlewareFunction, ...]
     limits: Limits | None = None
     template: Template
     inner_app: DualRoute | None = None

@@ -24,7 +24,7 @@ from dualroute.exceptions import NoMatchFound
 from dualroute.foreign import ForeignApp, foreign_app
 from dualroute.handlers import Handler
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Finder, Table
-from dualroute.middleware import Middleware, checked_middleware
+from dualroute.middleware import MiddlewareFunction, checked_middleware
 from dualroute.paths import Tail, Template, quote_path
 from dualroute.routes import BaseRoute, RouteList, first_path, path_by_args, reverse, standing_alone
 from dualroute.serving import Servable
@@ -45,12 +45,12 @@ class _EndpointRoute(BaseRoute):
 
     protocol = "http"
 
-    def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[Middleware]) -> None:
+    def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[MiddlewareFunction]) -> None:
         self.path = path
         self.endpoint = endpoint
         self.template: Template = Template(path)
         self.name: str | None = endpoint_name(endpoint) if name is None else name
-        self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
+        self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, repr(self))
         self._pass_for_asgi()
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ class Route(_EndpointRoute):
         methods: Iterable[str] | None = None,
         name: str | None = None,
         include_in_schema: bool = True,
-        middleware: Sequence[Middleware] = (),
+        middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
         sync_to_thread: bool = True,
     ) -> None:
@@ -147,7 +147,7 @@ class WebSocketRoute(_EndpointRoute):
     protocol = "websocket"
 
     def __init__(
-        self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[Middleware] = ()
+        self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[MiddlewareFunction] = ()
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
         self.websocket_handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
@@ -166,13 +166,13 @@ class _Container(BaseRoute):
         self,
         app: Any,
         name: str | None,
-        middleware: Sequence[Middleware],
+        middleware: Sequence[MiddlewareFunction],
         limits: Limits | None,
         params: Collection[str],
     ) -> None:
         self.app = app
         self.name = name
-        self.middleware: tuple[Middleware, ...] = checked_middleware(middleware, repr(self))
+        self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, repr(self))
         self.limits: Limits | None = limits
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
@@ -303,7 +303,7 @@ class Mount(_Container):
         routes: Sequence[BaseRoute] | None = None,
         name: str | None = None,
         *,
-        middleware: Sequence[Middleware] = (),
+        middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
     ) -> None:
         self.template: Template = Template(path, prefix=True)
@@ -348,7 +348,7 @@ class Host(_Container):
         app: Any,
         name: str | None = None,
         *,
-        middleware: Sequence[Middleware] = (),
+        middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
     ) -> None:
         if not host or "/" in host:

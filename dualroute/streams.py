@@ -7,7 +7,7 @@ yielding a `Call`, as in a request's exchange, and both adapters drive that in t
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Awaitable, Generator
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dualroute.callables import describe, is_async_callable
@@ -17,7 +17,7 @@ from dualroute.responses import Response
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
 
-__all__ = ["BodyFailed", "BodyStream", "KeepAlive", "awaited", "close_all", "is_native"]
+__all__ = ["BodyFailed", "BodyStream", "Encoding", "KeepAlive", "awaited", "close_all", "is_native"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -46,13 +46,61 @@ class KeepAlive(NamedTuple):
     piece: bytes
 
 
-def is_native(body: Any) -> bool:
+def is_native(response: Response) -> bool:
     """Tell whether the body of a response is something that the server can send by itself, as it is.
 
     Such a body has a method `native`, which tells so, and `hand_over`, which returns what the server is to be given.
     """
-    native = getattr(body, "native", None)
-    return native is not None and bool(native())
+    native = getattr(response.body_iterator, "native", None)
+    return native is not None and not response.encoders and bool(native())
+
+
+class Encoding:
+    """The encoders of one response, one after the other, the first of which gets the body as it was made.
+
+    Args:
+        response: a response that has some.
+    """
+
+    def __init__(self, response: Response) -> None:
+        self._encoders = response.encoders
+        self._ended = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return what a piece becomes.  Raises BodyFailed."""
+        try:
+            for encoder in self._encoders:
+                if piece:
+                    piece = encoder.feed(piece)
+        except Exception as error:
+            raise BodyFailed(error) from error
+        return piece
+
+    def end(self) -> bytes:
+        """Return what comes after the last piece.  Raises BodyFailed."""
+        self._ended = True
+        rest = b""
+        try:
+            for encoder in self._encoders:
+                rest = (encoder.feed(rest) if rest else b"") + encoder.flush()
+        except Exception as error:
+            raise BodyFailed(error) from error
+        return rest
+
+    def advance(self, fetch: Callable[[], bytes | None]) -> bytes | None:
+        """Return the next piece that is not empty, or None after the last.
+
+        Args:
+            fetch: does the same with the pieces as they were made.
+
+        Raises BodyFailed.
+        """
+        while not self._ended:
+            piece = fetch()
+            encoded = self.end() if piece is None else self.feed(piece)
+            if encoded:
+                return encoded
+        return None
 
 
 class BodyStream:
@@ -61,7 +109,9 @@ class BodyStream:
     Args:
         response: a response that has one.
 
-    `is_async` is the colour of the iterable, and so of the method that advances it.
+    `is_async` is the colour of the iterable, and so of the method that advances it.  `encoding` is what the pieces
+    have yet to go through: `advance`, which is called in a thread, sees to that itself; what `advance_async` gives is
+    the adapter's to encode, which knows where there is a thread for it.
     """
 
     def __init__(self, response: Response) -> None:
@@ -70,12 +120,16 @@ class BodyStream:
         self._iterator: Any = None
         self._ended = False
         self.is_async: bool = isinstance(self._body, AsyncIterable)
+        self.encoding: Encoding | None = Encoding(response) if response.encoders else None
 
     def advance(self) -> bytes | None:
         """Return the next piece that is not empty, or None after the last, where the iterable is not async.
 
         Raises BodyFailed.
         """
+        return self._advance() if self.encoding is None else self.encoding.advance(self._advance)
+
+    def _advance(self) -> bytes | None:
         if self._ended:
             return None
         try:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dualroute.paths import quote_path
 from dualroute.targets import Target
 from dualroute.types import Environ, Scope
 
+if TYPE_CHECKING:
+    from dualroute.datastructures import Address
+
 __all__ = [
     "environ_from_scope",
     "environ_headers",
     "joined_headers",
+    "readdressed_environ",
+    "readdressed_scope",
     "scope_from_environ",
     "scope_headers",
     "wsgi_text",
@@ -159,3 +164,51 @@ def scope_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         known = headers.get(name)
         headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
     return headers
+
+
+def readdressed_environ(
+    environ: Environ, target: Target, scheme: str, client: Address | None, server: tuple[str, int] | None
+) -> Environ:
+    """Return an environ with other facts about where the request came from and went to."""
+    environ = {
+        **environ,
+        "wsgi.url_scheme": scheme,
+        "HTTP_HOST": target.authority,
+        "SCRIPT_NAME": wsgi_text(target.root_path),
+        "PATH_INFO": wsgi_text(target.path),
+    }
+    if "HTTPS" in environ:
+        environ["HTTPS"] = "on" if scheme == "https" else "off"
+    for key, value in (
+        ("REMOTE_ADDR", client.host if client else ""),
+        ("REMOTE_PORT", str(client.port) if client and client.port else ""),
+    ):
+        if value:
+            environ[key] = value
+        else:
+            environ.pop(key, None)
+    environ.pop("REMOTE_HOST", None)
+    if server is not None:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    return environ
+
+
+def readdressed_scope(
+    scope: Scope, target: Target, scheme: str, client: Address | None, server: tuple[str, int] | None
+) -> Scope:
+    """Return a scope with other facts about where the request came from and went to."""
+    path = target.root_path + target.path
+    same_path = target.root_path == (scope.get("root_path") or "").rstrip("/")
+    return {
+        **scope,
+        "scheme": scheme,
+        "root_path": target.root_path,
+        "path": path,
+        "raw_path": scope.get("raw_path") if same_path else quote_path(path).encode("ascii"),
+        "client": None if client is None else (client.host, client.port),
+        "server": scope.get("server") if server is None else server,
+        "headers": [
+            (b"host", target.authority.encode("latin-1")),
+            *(pair for pair in scope["headers"] if pair[0] != b"host"),
+        ],
+    }

@@ -28,7 +28,7 @@ def spooled(size: int = 10) -> BinaryIO:
 
 
 def on_disk() -> BinaryIO:
-    return cast(BinaryIO, TemporaryFile())  # noqa: SIM115  # a test closes it
+    return cast(BinaryIO, TemporaryFile())  # a test closes it
 
 
 class Watched(io.BytesIO):

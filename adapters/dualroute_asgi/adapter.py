@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.concurrency import threads
+from dualroute.encoders import INLINE_SIZE
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
 from dualroute.foreign import StreamingHandler
 from dualroute.lifespan import Lifespan
 from dualroute.responses import Response
 from dualroute.serving import Servable
-from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
+from dualroute.streams import BodyFailed, BodyStream, Encoding, close_all, is_native
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.keepalive import KeptAlive
@@ -164,22 +165,28 @@ class ASGIAdapter:
     async def _send_stream(self, request: Request, response: Response, send: Send, channel: BridgedChannel) -> None:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
         body: Any = response.body_iterator
-        if is_native(body):
+        if is_native(response):
             headers, has_body = response.wire(request.method)
             await send(_start(response.status_code, headers))
             await send(body.hand_over() if has_body else {"type": "http.response.body", "body": b""})
             return
         stream: BodyStream | Pump
+        encoding: Encoding | None = None
         if isinstance(body, Pump):
             stream = body
+            if response.encoders:
+                encoding = Encoding(response)
         else:
             stream = BodyStream(response)
-            if not stream.is_async:
+            if stream.is_async:
+                encoding = stream.encoding
+            else:
                 stream = Pump.over(stream, self.threads, BUFFER_SIZE)
+        pieces = stream if encoding is None else _EncodedPieces(stream, encoding, self.threads)
         watcher = _Watcher(channel)
         try:
             try:
-                await self._send_pieces(request, response, send, stream)
+                await self._send_pieces(request, response, send, pieces)
             except asyncio.CancelledError:
                 watcher.delivered = True
                 raise
@@ -194,13 +201,16 @@ class ASGIAdapter:
             if isinstance(body, Pump) and request._closing:
                 request._closing.remove(body.aclose)
 
-    async def _send_pieces(self, request: Request, response: Response, send: Send, stream: BodyStream | Pump) -> None:
+    async def _send_pieces(
+        self, request: Request, response: Response, send: Send, stream: BodyStream | Pump | _EncodedPieces
+    ) -> None:
         headers, has_body = response.wire(request.method)
         started = False
         kept_alive: KeptAlive | None = None
         keep_alive = getattr(response.body_iterator, "keep_alive", None)
         if keep_alive is not None and has_body:
-            send = kept_alive = KeptAlive(send, _start(response.status_code, headers), keep_alive)
+            encoding = stream.alone() if isinstance(stream, _EncodedPieces) else None
+            send = kept_alive = KeptAlive(send, _start(response.status_code, headers), keep_alive, encoding)
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
             piece = await _next_piece(stream) if has_body else None
@@ -228,6 +238,36 @@ class ASGIAdapter:
         finally:
             if kept_alive is not None:
                 kept_alive.stop()
+
+
+class _EncodedPieces:
+    """The pieces of a body that the event loop has, encoded: small ones in place, others in a thread."""
+
+    def __init__(self, stream: BodyStream | Pump, encoding: Encoding, threads: ThreadPool) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._threads: ThreadPool | None = threads
+        self._ended = False
+
+    def alone(self) -> Encoding:
+        """Return the encoding, for others to use as well; from now on it is used on the event loop and nowhere else."""
+        self._threads = None
+        return self._encoding
+
+    async def advance_async(self) -> bytes | None:
+        """Return the next piece that is not empty, or None after the last.  Raises BodyFailed."""
+        while not self._ended:
+            piece = await self._stream.advance_async()
+            if piece is None:
+                self._ended = True
+                piece = self._encoding.end()
+            elif len(piece) > INLINE_SIZE and self._threads is not None:
+                piece = await self._threads.run(self._encoding.feed, (piece,))
+            else:
+                piece = self._encoding.feed(piece)
+            if piece:
+                return piece
+        return None
 
 
 class _Watcher:
@@ -279,7 +319,7 @@ async def _wait_for_cancelled() -> None:
         await asyncio.wait(ending, timeout=GRACE)
 
 
-async def _next_piece(stream: BodyStream | Pump) -> bytes | None:
+async def _next_piece(stream: BodyStream | Pump | _EncodedPieces) -> bytes | None:
     try:
         return await stream.advance_async()
     except asyncio.CancelledError as error:

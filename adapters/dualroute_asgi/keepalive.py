@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from dualroute.streams import KeepAlive
+from dualroute.streams import Encoding, KeepAlive
 from dualroute.types import Send
 
 __all__ = ["KeptAlive"]
@@ -21,15 +21,19 @@ class KeptAlive:
         send: the ASGI send callable.
         start: the event that starts the response.
         keep_alive: what to send, and when.
+        encoding: what pieces of the stream go through, if anything.
     """
 
     started: bool = False
     """True once the response has started."""
 
-    def __init__(self, send: Send, start: dict[str, Any], keep_alive: KeepAlive) -> None:
+    def __init__(
+        self, send: Send, start: dict[str, Any], keep_alive: KeepAlive, encoding: Encoding | None = None
+    ) -> None:
         self.send: Send = send
         self._start = start
         self._keep_alive = keep_alive
+        self._encoding = encoding
         self._lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time() + keep_alive.first
@@ -62,7 +66,10 @@ class KeptAlive:
                     if self._ended or self._due > self._loop.time():
                         continue
                     await self._begin()
-                    await self.send({"type": "http.response.body", "body": self._keep_alive.piece, "more_body": True})
+                    piece = self._keep_alive.piece
+                    if self._encoding is not None:
+                        piece = self._encoding.feed(piece)
+                    await self.send({"type": "http.response.body", "body": piece, "more_body": True})
                     self._due = self._loop.time() + self._keep_alive.every
         except OSError:
             pass  # the client is gone, as the stream will find for itself

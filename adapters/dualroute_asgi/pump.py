@@ -129,11 +129,7 @@ class Pump:
         response = function(*args)
         # The loop is not woken for it: what follows does that.
         self._items.append(response)
-        if (
-            isinstance(response, Response)
-            and response.body_iterator is not None
-            and not is_native(response.body_iterator)
-        ):
+        if isinstance(response, Response) and response.body_iterator is not None and not is_native(response):
             self.has_pieces = True
             self._stream = BodyStream(response)
             self._make()

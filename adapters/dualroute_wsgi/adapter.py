@@ -118,7 +118,7 @@ class WSGIAdapter:
         headers, has_body = response.wire(request.method)
         status = status_line(response.status_code, response.reason)
         body: Any = response.body_iterator
-        if has_body and is_native(body) and (body.carries_end or not served.has_more(1)):
+        if has_body and is_native(response) and (body.carries_end or not served.has_more(1)):
             start_response(status, list(headers))
             result: Iterable[bytes] = body.hand_over(served.end_native)
             return result
@@ -242,7 +242,8 @@ class _Pieces:
 
     def _fetch(self) -> bytes | None:
         if self._pour is not None:
-            return self._pour.fetch()
+            encoding = self._stream.encoding
+            return self._pour.fetch() if encoding is None else encoding.advance(self._pour.fetch)
         return self._served.context.run(self._stream.advance)
 
     def end(self) -> None:

@@ -11,6 +11,10 @@ a `Call`, whose outcome the yield then gives: ``user = yield Call(load_user, tok
 
 A generator runs on the event loop under ASGI and in the worker's thread under WSGI, so between its yields it must not
 block.  It covers requests; a websocket handshake passes only through middleware marked by `covers`.
+
+One with options is a class whose instances are such functions (``def __call__(self, connection)`` is the generator):
+``CORSMiddleware(allow_origins=["*"])``.  Those of the framework are in the modules beside this one, under the names
+that Starlette gave them.
 """
 
 from __future__ import annotations
@@ -22,12 +26,58 @@ from typing import Any, TypeAlias, TypeVar
 from dualroute.callables import describe, is_async_callable
 from dualroute.exchange import Call
 
-__all__ = ["Call", "Middleware", "covers"]
+__all__ = ["Call", "Middleware", "MiddlewareFunction", "covers"]
 
-Middleware: TypeAlias = Callable[..., Generator[Any, Any, Any]]
+MiddlewareFunction: TypeAlias = Callable[..., Generator[Any, Any, Any]]
 """Called with the connection; yields it, or a Call; returns the Response."""
 
 _M = TypeVar("_M", bound=Callable[..., Any])
+
+
+class Middleware:
+    """A middleware class with its options: ``Middleware(CORSMiddleware, allow_origins=["*"])``.
+
+    It is the same as the instance that it makes, ``CORSMiddleware(allow_origins=["*"])``, and made at once.
+
+    Args:
+        cls: the class, or any other callable that returns a generator function.
+        args: its positional arguments.
+        options: its keyword arguments.
+
+    Raises TypeError for a class whose instances are no middleware here, and what `cls` raises.
+    """
+
+    def __init__(self, cls: Callable[..., Any], *args: Any, **options: Any) -> None:
+        if not callable(cls):
+            raise TypeError(f"Middleware takes a middleware class and its options, not {cls!r}")
+        if _wraps_an_app(cls):
+            raise TypeError(
+                f"{describe(cls)} takes an application to wrap, which is how middleware of one protocol is written;"
+                " pass `lambda app: …` in asgi_middleware= or wsgi_middleware= of the DualRoute"
+            )
+        self.cls: Callable[..., Any] = cls
+        self.args: tuple[Any, ...] = args
+        self.options: dict[str, Any] = options
+        (self.function,) = checked_middleware([cls(*args, **options)], repr(self))
+
+    function: MiddlewareFunction
+    """What was made: the generator function."""
+
+    def __call__(self, connection: Any) -> Generator[Any, Any, Any]:
+        """Return the generator for a connection."""
+        return self.function(connection)
+
+    def __repr__(self) -> str:
+        options = [repr(arg) for arg in self.args] + [f"{key}={value!r}" for key, value in self.options.items()]
+        return f"Middleware({', '.join([getattr(self.cls, '__name__', repr(self.cls)), *options])})"
+
+
+def _wraps_an_app(cls: Callable[..., Any]) -> bool:
+    try:
+        parameters = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    return bool(parameters) and parameters[0].name == "app" and parameters[0].default is inspect.Parameter.empty
 
 
 def covers(*kinds: str) -> Callable[[_M], _M]:
@@ -54,11 +104,16 @@ def covering(middleware: Any, kind: str) -> bool:
     return kind in getattr(middleware, "__covers__", ("http",))
 
 
-def checked_middleware(middleware: Iterable[Middleware], where: str) -> tuple[Middleware, ...]:
-    """Return middleware as a tuple.  Raises TypeError for what can be none."""
-    checked = tuple(middleware)
+def checked_middleware(middleware: Iterable[MiddlewareFunction], where: str) -> tuple[MiddlewareFunction, ...]:
+    """Return middleware as a tuple of generator functions.  Raises TypeError for what can be none."""
+    checked = tuple(item.function if isinstance(item, Middleware) else item for item in middleware)
     for item in checked:
-        if isinstance(item, type) or not callable(item) or is_async_callable(item) or inspect.isasyncgenfunction(item):
+        if isinstance(item, type):
+            raise TypeError(
+                f"{where}: a middleware is a generator function, or an instance of a class of such; {describe(item)} is"
+                f" the class: write {item.__name__}(…) or Middleware({item.__name__}, …)"
+            )
+        if not callable(item) or is_async_callable(item) or inspect.isasyncgenfunction(item):
             shown = describe(item) if callable(item) else repr(item)
             raise TypeError(
                 f"{where}: a middleware is a generator function (`response = yield connection`), in plain `def`;"
