@@ -130,7 +130,7 @@ class WSGIAdapter:
         try:
             pieces.prepare()
         except BodyFailed as failed:
-            answer = stream_failed(request, response, failed.error, started=False)
+            answer = served.context.run(stream_failed, request, response, failed.error, started=False)
             headers, _ = answer.wire(request.method)
             start_response(status_line(answer.status_code), list(headers))
             return _Sent([answer.body], pieces)
@@ -224,7 +224,8 @@ class _Pieces:
             try:
                 piece = self._fetch()
             except BodyFailed as failed:
-                stream_failed(self._served.request, self._response, failed.error, started=True)
+                served = self._served
+                served.context.run(stream_failed, served.request, self._response, failed.error, started=True)
                 raise ResponseCut from None
         if piece is None:
             raise StopIteration

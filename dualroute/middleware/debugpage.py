@@ -26,7 +26,7 @@ _SECRET_NAME = re.compile(rf"(?:^|[^a-z])(?:{_SECRET})(?:s?$|[^a-z])|(?:password
 # The same within a text: a name, perhaps quoted, a sign, and a value.
 _SECRET_PAIR = re.compile(
     rf"""((?:\b|_)(?:{_SECRET})[\w-]*b?['"]?\s*(?:[:=]|,(?=\s*b?['"]))\s*)"""
-    r"""((?:(?:Bearer|Basic|Digest)\s+)?(?:b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|[^\s,;)}\]'"]+))""",
+    rf"""((?:(?:Bearer|Basic|Digest)\s+)?(?:b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|[\[({{][^\])}}]*[\])}}]|[^\s,;)}}\]'"]+))""",
     re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(r"(://[^\s:/@'\"]*:)[^\s/@'\"]+(?=@)")
@@ -57,13 +57,34 @@ def masked(name: str, value: Any) -> str:
     """Return a value as text for people, hidden if it goes by the name of a secret, shortened if it is long."""
     if _SECRET_NAME.search(name):
         return _MASK
-    try:
-        text = value if type(value) is _Shown else repr(value)
-    except Exception as error:
-        return f"<its repr raised {type(error).__name__}>"
     # Looked through before it is cut, and not for ever.
+    text = value if type(value) is _Shown else _described(value, 4)
     text = mask(text[: 10 * _VALUE_LIMIT])
     return text if len(text) <= _VALUE_LIMIT else f"{text[:_VALUE_LIMIT]}…"
+
+
+def _described(value: Any, depth: int) -> str:
+    """Return the repr of a value, without what goes by the name of a secret in mappings and pairs."""
+    try:
+        if isinstance(value, dict) and depth:
+            items = [f"{key!r}: {_named(key, item, depth)}" for key, item in list(value.items())[:_VARIABLES]]
+            return f"{{{', '.join(items)}{', …' if len(value) > _VARIABLES else ''}}}"
+        if type(value) is tuple and len(value) == 2 and isinstance(value[0], str | bytes) and depth:
+            return f"({value[0]!r}, {_named(value[0], value[1], depth)})"
+        if type(value) in (list, tuple) and depth:
+            items = [_described(item, depth - 1) for item in value[:_VARIABLES]]
+            start, end = "[]" if type(value) is list else "()"
+            return f"{start}{', '.join(items)}{', …' if len(value) > _VARIABLES else ''}{end}"
+        if isinstance(value, str | bytes):
+            value = value[: 10 * _VALUE_LIMIT]
+        return mask(repr(value)[: 10 * _VALUE_LIMIT])
+    except Exception as error:
+        return f"<its repr raised {type(error).__name__}>"
+
+
+def _named(name: Any, value: Any, depth: int) -> str:
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    return _MASK if _SECRET_NAME.search(text) else _described(value, depth - 1)
 
 
 def mask(text: str) -> str:

@@ -50,6 +50,9 @@ class ProxyHeadersMiddleware:
     mounted applications.  Put it outermost.  Routing comes before middleware, so a `Host` route goes by the Host header
     that the server got; have the proxy pass that on as it is where there are such routes.
 
+    Let it be the only one to read these headers: a server that does so too (uvicorn unless it is started with
+    ``--no-proxy-headers``) shows the client as the peer, which is then not in the list.
+
     A header is only read if its count is not 0, and must be one that the proxies set or append to: one that they pass
     on untouched is the client's.
 

@@ -1,0 +1,36 @@
+"""HTTPSRedirectMiddleware."""
+
+from __future__ import annotations
+
+import pytest
+
+from dualroute.middleware.httpsredirect import HTTPSRedirectMiddleware
+from tests.conftest import Serve
+from tests.middleware_helper import accepted, denied, handshake, site
+
+APP = site([HTTPSRedirectMiddleware()])
+
+
+@pytest.mark.parametrize(
+    ("host", "location"),
+    [
+        ("example.org", "https://example.org/a%20b?c=d"),
+        ("example.org:80", "https://example.org/a%20b?c=d"),
+        ("example.org:443", "https://example.org/a%20b?c=d"),
+        ("example.org:8000", "https://example.org:8000/a%20b?c=d"),
+        ("[::1]:80", "https://[::1]/a%20b?c=d"),
+    ],
+)
+def test_http_is_redirected(serve: Serve, host: str, location: str) -> None:
+    answer = serve(APP).post("/a b?c=d", headers={"host": host})
+    assert (answer.status_code, answer.headers["location"]) == (307, location)
+
+
+def test_https_passes(serve: Serve) -> None:
+    assert serve(APP, base_url="https://testserver").get("/").text == "plain"
+
+
+def test_websockets_are_redirected_to_wss() -> None:
+    status, headers = denied(handshake(APP, "/ws?a=1"))
+    assert (status, headers["location"]) == (307, "wss://testserver/ws?a=1")
+    assert accepted(handshake(APP, scheme="wss"))
