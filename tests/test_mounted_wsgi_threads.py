@@ -75,7 +75,7 @@ def test_answers_are_the_same_where_the_event_loop_stands_still(
             assert b"".join(peer.pieces) == b"".join(pieces)
 
     run(main())
-    assert len(stood) > (3 if briefly else 0)
+    assert len(stood) >= (3 if briefly else 1)
 
 
 # A client or a server that goes while a thread is at work
