@@ -86,21 +86,17 @@ def test_a_thread_that_begins_to_wait_while_the_loop_ends_its_last_wait_is_not_f
     class Overtaken(BridgedChannel):
         """One whose thread has gone on, and waits again, whenever the loop looks at it."""
 
-        waits: threading.Lock | None = first
-
-        @property
-        def _thread_waits(self) -> threading.Lock | None:
-            seen, self.waits = self.waits, second
-            return seen
-
-        @_thread_waits.setter
-        def _thread_waits(self, value: threading.Lock | None) -> None:
-            self.waits = value
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "_thread_waits":
+                self._thread_waits = second
+            return value
 
     async def receive() -> dict[str, Any]:
         raise NotImplementedError
 
     channel = Overtaken(receive, SCOPE)
+    channel._thread_waits = first
     channel._let_thread_go()
     assert not first.locked()
     channel._let_thread_go()
