@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.datastructures import State, URLPath
+from dualroute.lifespan import LifespanFunction, app_lifespan
 from dualroute.middleware import Middleware, MiddlewareFunction, checked_middleware
 from dualroute.routes import BaseRoute, RouteList
 from dualroute.routing import RouteDeclarations, Router
@@ -43,6 +44,10 @@ class DualRoute(RouteDeclarations, Servable):
             that this app is to replace route by route; also an endpoint, a Router or a DualRoute.
         fallback_on_405: True to send there too what matches a route by its path and none by its method.
         limits: how much of a request is taken.
+        lifespan: what comes before the first request of a process, and after its last one: a function that takes the
+            app and returns a context manager, such as one decorated with ``@contextlib.asynccontextmanager`` or
+            ``@contextlib.contextmanager``.  The keys of the dict that it yields are attributes of `request.state` and
+            `websocket.state`.
         max_threads: how many `def` handlers may run at once under ASGI.
         default_host: the host that `DefaultHostMatches` rules go by.
         debug: True to have an error that nobody handles answered by a page that shows it: see `ServerErrorMiddleware`.
@@ -53,7 +58,8 @@ class DualRoute(RouteDeclarations, Servable):
 
     `state` is a place for whatever the app's handlers share.
 
-    Raises TypeError or ValueError for what can't be a route, a middleware, an exception handler or a fallback.
+    Raises TypeError or ValueError for what can't be a route, a middleware, an exception handler, a fallback or a
+    lifespan.  Starlette's `on_startup` and `on_shutdown` are refused: a lifespan does what they did.
     """
 
     def __init__(
@@ -66,17 +72,21 @@ class DualRoute(RouteDeclarations, Servable):
         fallback: Any = None,
         fallback_on_405: bool = False,
         limits: Limits | None = None,
+        lifespan: LifespanFunction | None = None,
         max_threads: int = 40,
         default_host: str | None = None,
         debug: bool = False,
         asgi_middleware: Sequence[Callable[[Any], Any]] = (),
         wsgi_middleware: Sequence[Callable[[Any], Any]] = (),
+        on_startup: None = None,
+        on_shutdown: None = None,
     ) -> None:
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
         if fallback_on_405 and fallback is None:
             raise ValueError("fallback_on_405 needs a fallback")
         self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=fallback)
+        self.router.lifespan = app_lifespan(lifespan, self, on_startup, on_shutdown)
         self.fallback_on_405 = fallback_on_405
         self.limits: Limits | None = limits
         self.middleware: list[MiddlewareFunction] = list(checked_middleware(middleware, "DualRoute"))
@@ -208,6 +218,7 @@ def wsgi_side(app: Servable) -> Any:
     from dualroute_wsgi import WSGIAdapter
 
     side: WSGIAdapter = WSGIAdapter(app)
+    app._wsgi_adapter = side
     return _wrapped(side, getattr(app, "wsgi_middleware", ()))
 
 

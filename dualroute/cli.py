@@ -298,6 +298,7 @@ def _command(server: Server, target: Target, found: dict[str, Any], options: arg
             command += ["--reload-dir", found["directory"]]
         return command
     host = f"[{options.host}]" if ":" in options.host else options.host
+    command += ["--config", "python:dualroute_wsgi.gunicorn"]
     command += ["--bind", f"{host}:{server.port}", "--worker-class", "gthread", "--threads", "4"]
     # Its access log is off by default, uvicorn's is on.
     command += ["--pythonpath", target.directory, "--graceful-timeout", str(GRACE), "--access-logfile", "-"]

@@ -58,6 +58,7 @@ class HTTPConnection:
         "_environ",
         "_given_scope",
         "_headers",
+        "_lives",
         "_mounted",
         "_path_args",
         "_query_params",
@@ -94,6 +95,7 @@ class HTTPConnection:
     _asked: list[Any] | None
     _attached: dict[str, Any] | None
     _closing: list[Callable[[], Any]] | None
+    _lives: tuple[list[dict[str, Any]], bool] | None
 
     def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
         self._start(scope, None, target_from_scope(scope), None if receive is None else ReceiveChannel(receive))
@@ -135,7 +137,7 @@ class HTTPConnection:
         self._path_args = ()
         self._app = self._router = self._route = self._scope = None
         self._headers = self._query_params = self._cookies = None
-        self._url = self._state = self._asked = self._closing = self._attached = None
+        self._url = self._state = self._asked = self._closing = self._attached = self._lives = None
 
     def matched(
         self,
@@ -153,6 +155,23 @@ class HTTPConnection:
         self.path_params = path_params
         self._mounted = mounted
         self._path_args = path_args
+
+    def lives_in(self, states: list[dict[str, Any]], handed_over: bool) -> None:
+        """Take in what lifespans have left for requests, the outermost first: how a dispatcher tells of it.
+
+        Args:
+            states: what they have left.
+            handed_over: True where the first of them is in the server's scope already.
+        """
+        self._lives = states, handed_over
+
+    @property
+    def inherited_state(self) -> dict[str, Any]:
+        """What the lifespans around this connection have left for it, before anything was made of it."""
+        merged: dict[str, Any] = {}
+        for state in self._lives[0] if self._lives is not None else ():
+            merged.update(state)
+        return merged
 
     def in_colour(self, is_async: bool) -> HTTPConnection:
         """Return this connection in the form for an `async def` or a `def` handler."""
@@ -415,10 +434,14 @@ class HTTPConnection:
 
     @property
     def state(self) -> State:
-        """This connection's own state; it starts with what the app's lifespan left in its state."""
+        """This connection's own state; it starts with what the lifespan of its app, and of those around it, yielded."""
         if self._state is None:
             given = self._given_scope.get("state") if self._given_scope is not None else None
             self._state = State({} if given is None else given)
+            if self._lives is not None:
+                states, handed_over = self._lives
+                for state in states[1:] if handed_over else states:
+                    self._state._state.update(state)
         return self._state
 
     @property

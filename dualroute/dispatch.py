@@ -16,6 +16,7 @@ from dualroute.connection import quote_query
 from dualroute.endpoints import METHODS
 from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, Exchange, Plan, exchange
+from dualroute.lifespan import lives_of, states_of
 from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss
 from dualroute.middleware import covering
 from dualroute.paths import quote_path
@@ -29,6 +30,7 @@ from dualroute.websockets import WebSocket
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
     from dualroute.handlers import Handler
+    from dualroute.lifespan import Lifespan
     from dualroute.limits import Limits
 
 __all__ = ["Dispatcher", "websocket_paths"]
@@ -73,13 +75,16 @@ class Dispatcher:
 
         return cls(_AlwaysRouter(respond))
 
-    def open_request(self, scope: Scope | None, environ: Environ | None, channel: Channel) -> tuple[Any, Exchange]:
+    def open_request(
+        self, scope: Scope | None, environ: Environ | None, channel: Channel, lifespan: Lifespan | None = None
+    ) -> tuple[Any, Exchange]:
         """Return the request and its exchange.
 
         Args:
             scope: the ASGI scope, of type "http", or None.
             environ: the WSGI environ in its place, or None.
             channel: where the body comes from.
+            lifespan: what is running for the server, if anything is.
         """
         try:
             if scope is not None:
@@ -97,19 +102,24 @@ class Dispatcher:
                 plan, params, mounted, args = self._miss(error, ())
         request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
         request.matched(plan.route, plan.app, self._outermost, params, mounted, args)
+        if plan.lives:
+            request.lives_in(*states_of(plan.lives, lifespan, scope is not None and "state" in scope))
         if plan.limits is not None:
             channel.limits = plan.limits
             if plan.limits.max_body_size is not None:
                 channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
         return request, exchange(plan, request)
 
-    def open_websocket(self, scope: Scope, receive: Receive, send: Send) -> tuple[WebSocket, Exchange]:
+    def open_websocket(
+        self, scope: Scope, receive: Receive, send: Send, lifespan: Lifespan | None = None
+    ) -> tuple[WebSocket, Exchange]:
         """Return the websocket and its exchange.
 
         Args:
             scope: the ASGI scope, of type "websocket".
             receive: the ASGI receive callable.
             send: the ASGI send callable.
+            lifespan: what is running for the server, if anything is.
         """
         try:
             target = target_from_scope(scope)
@@ -123,6 +133,8 @@ class Dispatcher:
                 plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.opened(scope, target, receive, send)
         websocket.matched(plan.route, plan.app, self._outermost, params, mounted, args)
+        if plan.lives:
+            websocket.lives_in(*states_of(plan.lives, lifespan, "state" in scope))
         return websocket, exchange(plan, websocket)
 
     def _route_websocket(self, target: Target, scope: Scope) -> _Routed:
@@ -237,6 +249,7 @@ class Dispatcher:
             handler = route.bare_handler or handler
         shown = route if route.rule is None else route.rule
         plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=shown, app=app, limits=limits)
+        plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS and not any(step.passing for step in trail):
             plans = self._plans[kind]
@@ -282,7 +295,9 @@ class Dispatcher:
         # The answer comes from the mounts on the way, but a route that did not match has no say in it.
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, kind)
-        return Plan(endpoint, middleware, handlers, app=app), {}, "", ()
+        plan = Plan(endpoint, middleware, handlers, app=app)
+        plan.lives = lives_of(self.router, containers)
+        return plan, {}, "", ()
 
     def _refuse(self, error: HTTPException, kind: int) -> _Routed:
         logger.info("refused: %s", error.detail)
@@ -297,7 +312,9 @@ class Dispatcher:
 
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, HTTP)
-        return Plan(endpoint, middleware, handlers, app=app), {}, "", ()
+        plan = Plan(endpoint, middleware, handlers, app=app)
+        plan.lives = lives_of(self.router, containers)
+        return plan, {}, "", ()
 
     def _wrong_method(self, method: str, miss: Miss) -> _Routed:
         """Answer 405, or OPTIONS where no handler takes it (RFC 9110 sections 15.5.6 and 9.3.7)."""

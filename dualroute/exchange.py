@@ -26,6 +26,7 @@ from dualroute.responses import PlainTextResponse, Response
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
     from dualroute.handlers import Handler
+    from dualroute.lifespan import AppLifespan
     from dualroute.limits import Limits
 
 __all__ = ["Call", "Exchange", "Plan", "exchange"]
@@ -97,7 +98,10 @@ class Plan:
         limits: the limits that were set around it, each from the innermost that sets it, or None.
     """
 
-    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "middleware", "route")
+    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "lives", "middleware", "route")
+
+    lives: tuple[AppLifespan, ...]
+    """The lifespans of the apps that it goes through, the outermost first."""
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class Plan:
         self.route: Any = route
         self.app: Any = app
         self.limits: Limits | None = limits
+        self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
         """Return the exception handler for `error`, or None.

@@ -134,8 +134,8 @@ class ForeignApp(Servable):
     async def startup(self) -> None:
         """Start what has to be there before the first request.  Raises what that failed with."""
 
-    async def shutdown(self) -> None:
-        """End what was started."""
+    async def shutdown(self, grace: float) -> None:
+        """End what was started, within `grace` seconds."""
 
     def described(self) -> str:
         """Return how a log line or an error names the app."""

@@ -23,6 +23,7 @@ from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_hand
 from dualroute.exceptions import NoMatchFound
 from dualroute.foreign import ForeignApp, foreign_app
 from dualroute.handlers import Handler
+from dualroute.lifespan import AppLifespan, LifespanFunction, app_lifespan
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Finder, Table
 from dualroute.middleware import MiddlewareFunction, checked_middleware
 from dualroute.paths import Tail, Template, quote_path
@@ -445,11 +446,20 @@ class Router(RouteDeclarations, Servable):
             what was meant, and such an app has an answer of its own.
         default: what takes the requests that match no route, in place of 404: an endpoint, a Router, a DualRoute, a
             WSGI or an ASGI app.
+        lifespan: as for DualRoute; it is called with this router.
     """
 
     def __init__(
-        self, routes: Iterable[BaseRoute] | None = None, redirect_slashes: bool | None = None, default: Any = None
+        self,
+        routes: Iterable[BaseRoute] | None = None,
+        redirect_slashes: bool | None = None,
+        default: Any = None,
+        *,
+        lifespan: LifespanFunction | None = None,
+        on_startup: None = None,
+        on_shutdown: None = None,
     ) -> None:
+        self.lifespan: AppLifespan | None = app_lifespan(lifespan, self, on_startup, on_shutdown)
         self._routes = RouteList(routes or ())
         self._redirects = redirect_slashes
         self.table: Table = Table(self._routes)

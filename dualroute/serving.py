@@ -50,6 +50,9 @@ _dual_call = DualCall()
 class Servable:
     """The base of everything that can be handed to a server: DualRoute, Router, the routes, responses."""
 
+    # The WSGI side without what is wrapped around it, once it was made.
+    _wsgi_adapter: Any = None
+
     def _pass_for_asgi(self) -> None:
         """Let servers that sniff find a coroutine function.
 

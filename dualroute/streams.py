@@ -17,7 +17,7 @@ from dualroute.responses import Response
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
 
-__all__ = ["BodyFailed", "BodyStream", "Encoding", "KeepAlive", "awaited", "close_all", "is_native"]
+__all__ = ["BodyFailed", "BodyStream", "Encoding", "KeepAlive", "close_all", "is_native"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -205,21 +205,3 @@ def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
             yield Call.known(function, (), is_async_callable(function), getattr(function, "inline", False))
         except Exception:
             logger.exception("%s failed at the end of %s %s", describe(function), connection.method, connection.path)
-
-
-async def awaited(calls: Generator[Call, Any, _T]) -> _T:
-    """Perform calls that are all `async def`, where this is awaited, and return what the generator returns."""
-    try:
-        call = calls.send(None)
-        while True:
-            try:
-                outcome = await call.function(*call.args)
-            except BaseException as error:
-                call = calls.throw(error)
-            else:
-                call = calls.send(outcome)
-    except StopIteration as stop:
-        value: _T = stop.value
-        return value
-    finally:
-        calls.close()

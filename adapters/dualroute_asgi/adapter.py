@@ -18,17 +18,19 @@ from dualroute.encoders import INLINE_SIZE
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
 from dualroute.foreign import StreamingHandler
-from dualroute.lifespan import Lifespan
+from dualroute.lifespan import told
 from dualroute.responses import Response
 from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, Encoding, close_all, is_native
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.keepalive import KeptAlive
+from dualroute_asgi.life import Lives
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from dualroute.lifespan import Lifespan
     from dualroute.requests import Request
 
 __all__ = ["ASGIAdapter"]
@@ -58,6 +60,7 @@ class ASGIAdapter:
             max_threads = int(getattr(app, "max_threads", DEFAULT_MAX_THREADS))
         self.threads: ThreadPool = ThreadPool(max_threads)
         self._dispatcher = app.dispatcher
+        self._lives: Lives | None = Lives(self._dispatcher.router, self._drive)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
@@ -66,7 +69,8 @@ class ASGIAdapter:
             await self._serve_other(scope, receive, send)
             return
         channel = BridgedChannel(receive, scope, send)
-        request, exchange = self._dispatcher.open_request(scope, None, channel)
+        lifespan = await self._lifespan() if self._lives is not None else None
+        request, exchange = self._dispatcher.open_request(scope, None, channel, lifespan)
         response: Response | None = None
         try:
             response = await self._drive(exchange, channel)
@@ -96,32 +100,52 @@ class ASGIAdapter:
         if kind == "websocket":
             await self._serve_websocket(scope, receive, send)
         elif kind == "lifespan":
-            await self._serve_lifespan(receive, send)
+            await self._serve_lifespan(scope, receive, send)
         else:
             raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
 
+    async def _lifespan(self) -> Lifespan | None:
+        """Return what is running on this loop, started now where the server has not had it started."""
+        lives = self._lives
+        if lives is None or not lives.needed():
+            self._lives = None  # what is mounted from now on is not started
+            return None
+        return lives.running() or await lives.start_late()
+
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        websocket, exchange = self._dispatcher.open_websocket(scope, receive, send)
+        lifespan = await self._lifespan() if self._lives is not None else None
+        websocket, exchange = self._dispatcher.open_websocket(scope, receive, send, lifespan)
         await websocket.finish(await self._drive(exchange))
 
-    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
-        lifespan = Lifespan(self._dispatcher.router)
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                try:
-                    await self._drive(lifespan.startup())
-                except Exception as error:
-                    logger.exception("the start-up failed")
-                    await send({"type": "lifespan.startup.failed", "message": str(error)})
-                    return
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await _wait_for_cancelled()
-                await self._drive(lifespan.shutdown())
-                self.threads.close()
-                await send({"type": "lifespan.shutdown.complete"})
+    async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._lives = self._lives or Lives(self._dispatcher.router, self._drive)
+        lifespan = self._lives.begin()
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await self._drive(lifespan.startup(GRACE))
+            except Exception as error:
+                logger.exception("the start-up failed")
+                await send({"type": "lifespan.startup.failed", "message": f"the start-up failed: {told(error)}"})
                 return
+            if "state" in scope:
+                scope["state"].update(lifespan.state)
+                lifespan.handed_over = True
+            try:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            except GeneratorExit:
+                raise
+            except BaseException:  # the server ends without a shutdown
+                await self._drive(lifespan.shutdown())
+                raise
+        await _wait_for_cancelled()
+        await self._drive(lifespan.shutdown())
+        self.threads.close()
+        if lifespan.failures:
+            await send({"type": "lifespan.shutdown.failed", "message": "; ".join(lifespan.failures)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
 
     async def _drive(self, exchange: Generator[Call, Any, _T], channel: BridgedChannel | None = None) -> _T:
         """Perform what an exchange asks for until it returns."""

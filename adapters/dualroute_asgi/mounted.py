@@ -156,7 +156,13 @@ class ASGIApp(ForeignApp):
         for key in _OURS:
             scope.pop(key, None)
         life = self._lives.get(asyncio.get_running_loop()) if self._lives else None
-        scope["state"] = {**(life.state if life is not None else {}), **connection.state._state}
+        scope["state"] = state = dict(connection.state._state)
+        if life is not None and life.state:
+            # Its own comes before what it has from the apps around it, and behind what was set for this request.
+            inherited = connection.inherited_state
+            for name, value in life.state.items():
+                if name not in state or (name in inherited and state[name] is inherited[name]):
+                    state[name] = value
         return scope
 
     def share_life(self, other: ForeignApp) -> None:
@@ -170,8 +176,8 @@ class ASGIApp(ForeignApp):
         await life.start()
         self._lives[loop] = life
 
-    async def shutdown(self) -> None:
-        """Run its shutdown."""
+    async def shutdown(self, grace: float) -> None:
+        """Run its shutdown, and give it up after `grace` seconds."""
         life = self._lives.pop(asyncio.get_running_loop(), None)
         if life is not None:
-            await life.end()
+            await life.end(grace)

@@ -10,6 +10,8 @@ binds to a context variable is not there for the next request of the thread.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
 from os import getpid
@@ -21,8 +23,8 @@ from dualroute.bodies import BUFFER_SIZE, InputChannel
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
-from dualroute.lifespan import Lifespan
-from dualroute.responses import Response, status_line
+from dualroute.lifespan import Lifespan, told
+from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.types import Environ, StartResponse
@@ -37,7 +39,8 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 _T = TypeVar("_T")
 
-_getting_ready = Lock()
+_ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": signal.SIGINT}
+"""The signal by which a worker of a server ends in good order, by the server's name for itself."""
 
 
 class HandOverChannel(InputChannel):
@@ -69,14 +72,21 @@ class WSGIAdapter:
         self.app = app
         self._dispatcher = app.dispatcher
         self._ready_in = 0
+        self._lifespan: Lifespan | None = None
+        # By process: one that was forked while it was held would be held for ever in the child.
+        self._locks: dict[int, Lock] = {}
+        self._doomed = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         if self._ready_in != getpid():
-            self._get_ready()
+            try:
+                self.get_ready()
+            except Exception as error:
+                return self._refuse(error, environ, start_response)
         context = copy_context()
         channel = HandOverChannel(environ)
-        request, exchange = context.run(self._dispatcher.open_request, None, environ, channel)
+        request, exchange = context.run(self._dispatcher.open_request, None, environ, channel, self._lifespan)
         served = _Served(request, context, channel)
         try:
             response = _drive(exchange, context, channel)
@@ -93,25 +103,54 @@ class WSGIAdapter:
         body = [response.body] if has_body else []
         return _Sent(body, served) if served.has_more() else body
 
-    def _get_ready(self) -> None:
-        """Do what comes before the first request of a process: say what can't be served, start what is mounted.
+    def get_ready(self) -> None:
+        """Do what comes before the first request of a process: say what can't be served, run the start-up.
 
-        Raises what a start-up failed with; the next request tries again.
+        It is called by the first request, unless somebody has before: `dualroute_wsgi.start`, say.
+
+        Raises what a start-up failed with; the next call tries again.
         """
-        # One thread does it, and the others wait; a fork may come at any time but within.
-        with _getting_ready:
-            if self._ready_in == getpid():
+        pid = getpid()
+        # One thread does it, and the others wait.
+        with self._locks.setdefault(pid, Lock()):
+            if self._ready_in == pid:
                 return
+            if self._doomed:
+                raise RuntimeError("the start-up failed, and this process is about to end")
             if not self._ready_in:
                 paths = websocket_paths(self._dispatcher.router)
                 if paths:
                     logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
             lifespan = Lifespan(self._dispatcher.router)
+            self._lifespan = None
             if lifespan.needed():
                 from dualroute_wsgi.loop import worker_loop
 
-                worker_loop().live(lifespan)
-            self._ready_in = getpid()
+                try:
+                    worker_loop().live(lifespan)
+                except SystemExit as error:  # by which no server's thread ends a process
+                    raise RuntimeError(f"the start-up called exit({error.code!r})") from error
+                self._lifespan = lifespan
+            self._ready_in = pid
+
+    def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse a request that came before a start-up which has failed.
+
+        A worker of a server that is known to start another one ends after it, with the reason in its log.  Otherwise
+        the server gets the exception, and the next request tries again.
+        """
+        number = _ENDED_BY.get(str(environ.get("SERVER_SOFTWARE", "")).partition("/")[0].lower())
+        if number is None:
+            raise error
+        with self._locks[getpid()]:
+            if not self._doomed:
+                self._doomed = True
+                logger.critical("the start-up failed, and this worker ends: %s", told(error), exc_info=error)
+                os.kill(getpid(), number)
+        answer = PlainTextResponse("Service Unavailable: the application could not start", status_code=503)
+        headers, has_body = answer.wire(str(environ["REQUEST_METHOD"]))
+        start_response(status_line(answer.status_code), list(headers))
+        return [answer.body] if has_body else []
 
     def _stream(self, served: _Served, response: Response, start_response: StartResponse) -> Iterable[bytes]:
         request = served.request

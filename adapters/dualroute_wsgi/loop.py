@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.concurrency import threads
 from dualroute.lifespan import Lifespan
-from dualroute.streams import BodyStream, KeepAlive, awaited
+from dualroute.streams import BodyStream, KeepAlive
+from dualroute_wsgi.life import Living
 
 if TYPE_CHECKING:
     from dualroute_wsgi.adapter import HandOverChannel
@@ -266,7 +267,8 @@ class WorkerLoop:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
-        self._lives: list[Lifespan] = []
+        self._lives: list[Living] = []
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="dualroute-loop", daemon=True)
         self._thread.start()
 
@@ -324,20 +326,23 @@ class WorkerLoop:
 
         Raises what the start-up failed with.
         """
-        asyncio.run_coroutine_threadsafe(awaited(lifespan.startup()), self.loop).result()
-        self._lives.append(lifespan)
+        living = Living(lifespan, self.loop, GRACE)
+        self._lives.append(living)
+        try:
+            living.start()
+        except BaseException:
+            self._lives.remove(living)
+            raise
 
     def close(self) -> None:
-        """Cancel what still runs, and stop; GRACE seconds at most."""
-        if self.loop.is_closed() or threading.current_thread() is self._thread:
+        """Shut down what was started, cancel what still runs, and stop; each within GRACE seconds."""
+        if self._closing or self.loop.is_closed() or threading.current_thread() is self._thread:
             return
+        self._closing = True
 
         async def wind_up() -> None:
-            for lifespan in reversed(self._lives):
-                try:
-                    await asyncio.wait_for(awaited(lifespan.shutdown()), GRACE)
-                except Exception:
-                    logger.exception("the shutdown was given up")
+            for living in reversed(self._lives):
+                await living.end()
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
@@ -347,9 +352,12 @@ class WorkerLoop:
             self.loop.stop()
 
         asyncio.run_coroutine_threadsafe(wind_up(), self.loop)
-        self._thread.join(GRACE * (1 + len(self._lives)) + 1)
+        parts = 1 + sum(living.lifespan.remaining for living in self._lives)
+        self._thread.join((GRACE + 1) * parts + 1)
         if not self._thread.is_alive():
             self.loop.close()
+        else:
+            logger.error("the worker's event loop did not come to an end within %g s", (GRACE + 1) * parts + 1)
 
 
 _worker_loop: WorkerLoop | None = None
@@ -373,13 +381,14 @@ def _forget() -> None:
     _starting = threading.Lock()
 
 
-def _close_at_exit() -> None:
+def close_worker_loop() -> None:
+    """Close this process's event loop, if there is one."""
     if _worker_loop is not None:
         _worker_loop.close()
 
 
 os.register_at_fork(after_in_child=_forget)
-atexit.register(_close_at_exit)
+atexit.register(close_worker_loop)
 
 
 async def _coroutine(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
