@@ -122,11 +122,14 @@ class ASGIAdapter:
         lifespan = self._lives.begin()
         message = await receive()
         if message["type"] == "lifespan.startup":
+            reason = None
             try:
                 await self._drive(lifespan.startup(GRACE))
             except Exception as error:
                 logger.exception("the start-up failed")
-                await send({"type": "lifespan.startup.failed", "message": f"the start-up failed: {told(error)}"})
+                reason = f"the start-up failed: {told(error)}"
+            if reason is not None:
+                await send({"type": "lifespan.startup.failed", "message": reason})
                 return
             if "state" in scope:
                 scope["state"].update(lifespan.state)

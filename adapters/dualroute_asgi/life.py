@@ -73,7 +73,8 @@ class Lives:
         if started is None:
             lifespan = Lifespan(self._router)
             if not lifespan.has_own():
-                logger.warning("the server runs no lifespan: the mounted ASGI apps are served without their start-up")
+                # Whether they have one is known only by running it.
+                logger.info("the server runs no lifespan: a mounted ASGI app that has a start-up is served without it")
                 return self.begin()
             logger.warning(
                 "the server has run no lifespan, so the app's start-up comes at its first request; it is up to the"

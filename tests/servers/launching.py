@@ -306,6 +306,14 @@ class Running:
         wanted = {"kind": kind, **fields}
         return [event for event in map(json.loads, lines) if wanted.items() <= event.items()]
 
+    def events_of(self, *kinds: str) -> list[dict[str, Any]]:
+        """Return the reports of any of these kinds so far, in the order in which they came."""
+        try:
+            lines = (self.folder / "events").read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+        return [event for event in map(json.loads, lines) if event["kind"] in kinds]
+
     def event(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Wait for a report of `kind` with these fields, and return it."""
         return eventually(lambda: self.events(kind, **fields), f"report of {kind!r} with {fields}")[0]
