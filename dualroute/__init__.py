@@ -30,8 +30,10 @@ from dualroute.websockets import WebSocket
 
 if TYPE_CHECKING:
     from dualroute.fileresponses import FileResponse
+    from dualroute.origins import check_origin
     from dualroute.sse import EventSourceResponse, ServerSentEvent
     from dualroute.staticfiles import StaticFiles
+    from dualroute.syncwebsockets import SyncWebSocket
     from dualroute_asgi.mounted import ASGIApp
     from dualroute_wsgi.mounted import WSGIApp
 
@@ -65,6 +67,7 @@ __all__ = [
     "StaticFiles",
     "StreamingResponse",
     "SyncRequest",
+    "SyncWebSocket",
     "WSGIApp",
     "WebSocket",
     "WebSocketDisconnect",
@@ -72,6 +75,7 @@ __all__ = [
     "WebSocketException",
     "WebSocketRoute",
     "__version__",
+    "check_origin",
     "covers",
     "register_url_convertor",
 ]
@@ -79,6 +83,8 @@ __all__ = [
 
 _LAZY = {
     "EventSourceResponse": "dualroute.sse",
+    "SyncWebSocket": "dualroute.syncwebsockets",
+    "check_origin": "dualroute.origins",
     "FileResponse": "dualroute.fileresponses",
     "ServerSentEvent": "dualroute.sse",
     "StaticFiles": "dualroute.staticfiles",

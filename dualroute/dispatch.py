@@ -111,7 +111,7 @@ class Dispatcher:
         return request, exchange(plan, request)
 
     def open_websocket(
-        self, scope: Scope, receive: Receive, send: Send, lifespan: Lifespan | None = None
+        self, scope: Scope, receive: Receive, send: Send, lifespan: Lifespan | None = None, bridge: Any = None
     ) -> tuple[WebSocket, Exchange]:
         """Return the websocket and its exchange.
 
@@ -120,6 +120,7 @@ class Dispatcher:
             receive: the ASGI receive callable.
             send: the ASGI send callable.
             lifespan: what is running for the server, if anything is.
+            bridge: what the websocket has for threads and the time.
         """
         try:
             target = target_from_scope(scope)
@@ -131,7 +132,7 @@ class Dispatcher:
                 plan, params, mounted, args = self._route_websocket(target, scope)
             except Exception as error:
                 plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
-        websocket = WebSocket.opened(scope, target, receive, send)
+        websocket = WebSocket.opened(scope, target, receive, send, bridge, plan.limits)
         websocket.matched(plan.route, plan.app, self._outermost, params, mounted, args)
         if plan.lives:
             websocket.lives_in(*states_of(plan.lives, lifespan, "state" in scope))

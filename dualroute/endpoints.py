@@ -8,6 +8,7 @@ are iterable (WSGI) and awaitable (ASGI).
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import re
@@ -15,8 +16,8 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dualroute.callables import arguments_for, describe
-from dualroute.exceptions import WebSocketDisconnect
+from dualroute.callables import arguments_for, describe, is_async_callable
+from dualroute.exceptions import WebSocketDisconnect, WebSocketException
 from dualroute.handlers import Handler
 from dualroute.serving import wrong_call
 from dualroute.types import Receive, Scope, Send
@@ -106,7 +107,11 @@ class HTTPEndpoint(_EndpointClass):
 
 
 class WebSocketEndpoint(_EndpointClass):
-    """An endpoint with a method for each websocket event."""
+    """An endpoint with a method for each websocket event.
+
+    Each is `async def` and gets the WebSocket, or `def` and gets a SyncWebSocket: it then runs in a thread of the pool.
+    A session's methods run one after the other.
+    """
 
     encoding: ClassVar[Literal["text", "bytes", "json"] | str | None] = None
     """What `on_receive` is given: "text", "bytes", "json" (parsed), or None for whichever came.
@@ -114,28 +119,45 @@ class WebSocketEndpoint(_EndpointClass):
     Data of another kind, or JSON that does not parse, closes the websocket with 1003.
     """
 
-    async def on_connect(self, websocket: WebSocket, *path_args: Any, **path_params: Any) -> None:
-        """Accept the handshake, or refuse it by closing.
+    subprotocols: ClassVar[Collection[str]] = ()
+    """What the endpoint speaks, the one that it likes best first; the first that the peer offers is accepted."""
 
-        Path parameters come by name; those of a rule that have no names come by position.
-        """
-        await websocket.accept()
+    if TYPE_CHECKING:
+        # For a type checker they are of either colour, and take a websocket of either.
 
-    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
-        """Take a message."""
+        def on_connect(self, websocket: Any, *args: Any, **path_params: Any) -> Any:
+            """Accept the handshake, or refuse it by closing.
 
-    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
-        """Clean up after the session, however it ended.
+            Path parameters come by name; those of a rule that have no names come by position.
+            """
 
-        Args:
-            websocket: the websocket, closed by now.
-            close_code: the code it was closed with: by the peer, or 1003 for data that was refused, or 1011 after an
-                exception.
-        """
+        def on_receive(self, websocket: Any, data: Any) -> Any:
+            """Take a message."""
+
+        def on_disconnect(self, websocket: Any, close_code: int) -> Any:
+            """Clean up after the session, however it ended.
+
+            Args:
+                websocket: the websocket, closed by now.
+                close_code: the code it was closed with: by the peer, or by a WebSocketException (1003 for data that was
+                    refused), or 1011 after another exception.
+            """
+
+    else:
+
+        async def on_connect(self, websocket: WebSocket, *path_args: Any, **path_params: Any) -> None:
+            await websocket.accept(websocket.choose_subprotocol(self.subprotocols))
+
+        async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+            pass
+
+        async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+            pass
 
     async def dispatch(self, websocket: WebSocket) -> None:
         """Serve one session: connect, receive until it ends, disconnect."""
-        await self.on_connect(websocket, *websocket.path_args, **arguments_for(self.on_connect, websocket.path_params))
+        path_params = arguments_for(self.on_connect, websocket.path_params)
+        await self._tell(self.on_connect, websocket, *websocket.path_args, **path_params)
         if websocket.application_state is not WebSocketState.CONNECTED:
             return  # the handshake was refused
         close_code = 1011
@@ -145,15 +167,24 @@ class WebSocketEndpoint(_EndpointClass):
                 if message["type"] != "websocket.receive":
                     close_code = int(message.get("code") or 1000)
                     return
-                await self.on_receive(websocket, self.decode(message))
+                await self._tell(self.on_receive, websocket, self.decode(message))
         except WebSocketDisconnect as gone:
             close_code = gone.code
-        except MalformedMessage as error:
+        except WebSocketException as error:
             close_code = error.code
-            logger.warning("websocket %s closed with %d: %s", websocket.path, error.code, error.reason)
+            if isinstance(error, MalformedMessage):
+                logger.warning("websocket %s closed with %d: %s", websocket.path, error.code, error.reason)
             raise
         finally:
-            await self.on_disconnect(websocket, close_code)
+            await self._tell(self.on_disconnect, websocket, close_code)
+
+    async def _tell(self, method: Any, websocket: WebSocket, *args: Any, **path_params: Any) -> None:
+        if is_async_callable(method):
+            await method(websocket, *args, **path_params)
+            return
+        from dualroute.syncwebsockets import SyncWebSocket
+
+        await websocket.in_thread(functools.partial(method, SyncWebSocket.over(websocket), *args, **path_params))
 
     def decode(self, message: Any) -> Any:
         """Return the data in a message, as `encoding` has it.  Raises MalformedMessage."""
@@ -247,11 +278,19 @@ def websocket_handler(
                 f"{where}: the encoding of {describe(endpoint)} is None, 'text', 'bytes' or 'json',"
                 f" not {endpoint.encoding!r}"
             )
-        for name in ("on_receive", "on_disconnect"):
-            if not Handler(getattr(endpoint, name), where=where, skip=3).is_async:
-                raise TypeError(f"{where}: {describe(endpoint)}.{name} must be async def")
-        if not Handler(endpoint.on_connect, params=params, where=where, owner=endpoint).is_async:
-            raise TypeError(f"{where}: {describe(endpoint)}.on_connect must be async def")
+        # Made only to have refused what can't take its arguments.
+        for name in ("on_connect", "on_receive", "on_disconnect"):
+            method = getattr(endpoint, name)
+            if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+                raise TypeError(f"{where}: {describe(method)} is a generator; a websocket method returns none")
+            if name != "on_connect":
+                Handler(method, where=where, skip=3)
+        Handler(endpoint.on_connect, params=params, where=where, owner=endpoint)
+        if isinstance(endpoint.subprotocols, str):
+            raise TypeError(
+                f"{where}: the subprotocols of {describe(endpoint)} are a list of names, not the string"
+                f" {endpoint.subprotocols!r}"
+            )
         return Handler(endpoint.dispatch, where=where, owner=endpoint)
     if isinstance(endpoint, _EndpointClass):
         raise TypeError(f"{where}: name the class {describe(type(endpoint))} itself, not an instance of it")

@@ -15,7 +15,7 @@ class _Unset:
 
 _unset: Any = _Unset()
 
-_DEFAULTS: dict[str, int | None] = {
+_DEFAULTS: dict[str, float | None] = {
     "max_body_size": None,
     "max_form_fields": 1000,
     "max_form_files": 1000,
@@ -24,6 +24,8 @@ _DEFAULTS: dict[str, int | None] = {
     "max_file_size": None,
     "max_part_headers": 32,
     "max_part_header_size": 8 * 1024,
+    "max_message_size": None,
+    "idle_timeout": None,
 }
 
 
@@ -47,8 +49,12 @@ class Limits:
         max_part_headers: how many headers one part of a multipart form may have; 32 unless set.  Beyond, and beyond
             the next, the form is malformed: 400.
         max_part_header_size: the headers of one part together; 8 KiB unless set.
+        max_message_size: one websocket message, a text as UTF-8; any size unless set.  A larger one closes the
+            websocket with 1009.  Servers have a limit of their own.
+        idle_timeout: how many seconds may pass without a message while the app waits for one; any number unless set.
+            The websocket is then closed with 1001.
 
-    Raises ValueError for a negative number.
+    Raises ValueError for a negative number, or a time that is not positive.
     """
 
     max_body_size: int | None = _unset
@@ -59,6 +65,8 @@ class Limits:
     max_file_size: int | None = _unset
     max_part_headers: int | None = _unset
     max_part_header_size: int | None = _unset
+    max_message_size: int | None = _unset
+    idle_timeout: float | None = _unset
     _given: frozenset[str] = field(init=False, repr=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -69,7 +77,10 @@ class Limits:
                 object.__setattr__(self, name, default)
                 continue
             given.add(name)
-            if value is not None and (not isinstance(value, int) or value < 0):
+            if name == "idle_timeout":
+                if value is not None and value <= 0:
+                    raise ValueError(f"idle_timeout is a number of seconds, or None for any number, not {value!r}")
+            elif value is not None and (not isinstance(value, int) or value < 0):
                 what = "bytes" if name.endswith("_size") else name.rpartition("_")[2]
                 raise ValueError(f"{name} is a number of {what}, or None for any number, not {value!r}")
         object.__setattr__(self, "_given", frozenset(given))

@@ -140,6 +140,7 @@ class WebSocketRoute(_EndpointRoute):
         endpoint: an `async def` taking the websocket, or a WebSocketEndpoint class.
         name: the name for reverse look-up; the endpoint's own name where it is None.
         middleware: generator middleware around this route alone; those marked by `covers("websocket")` apply.
+        limits: how large a message may be, and how long one is waited for; the app's limits where it is None.
 
     Raises ValueError for a malformed path, and TypeError where the endpoint is not `async def`, or can't take the
     websocket and the path's parameters.
@@ -148,9 +149,16 @@ class WebSocketRoute(_EndpointRoute):
     protocol = "websocket"
 
     def __init__(
-        self, path: str, endpoint: Any, *, name: str | None = None, middleware: Sequence[MiddlewareFunction] = ()
+        self,
+        path: str,
+        endpoint: Any,
+        *,
+        name: str | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
+        self.limits: Limits | None = limits
         self.websocket_handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
 
     def entries(self) -> Iterator[Entry]:

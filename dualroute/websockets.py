@@ -8,8 +8,9 @@ that says what the state is.
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from dualroute.connection import HTTPConnection
 from dualroute.datastructures import MutableHeaders
@@ -19,7 +20,12 @@ from dualroute.responses import PlainTextResponse, Response
 from dualroute.targets import Target
 from dualroute.types import Message, Receive, Scope, Send
 
+if TYPE_CHECKING:
+    from dualroute.limits import Limits
+
 __all__ = ["MalformedMessage", "WebSocket", "WebSocketDisconnect", "WebSocketState"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
 
 
 class WebSocketState(enum.Enum):
@@ -48,7 +54,7 @@ class WebSocket(HTTPConnection):
         send: the ASGI send callable.
     """
 
-    __slots__ = ("_receive_event", "_send_event", "application_state", "client_state")
+    __slots__ = ("_bridge", "_limits", "_receive_event", "_send_event", "application_state", "client_state")
 
     is_websocket: ClassVar[bool] = True
 
@@ -62,15 +68,36 @@ class WebSocket(HTTPConnection):
         self._open(receive, send)
 
     @classmethod
-    def opened(cls, scope: Scope, target: Target, receive: Receive, send: Send) -> Self:
-        """Return the websocket for a scope whose target was read before: how an adapter makes one."""
+    def opened(
+        cls,
+        scope: Scope,
+        target: Target,
+        receive: Receive,
+        send: Send,
+        bridge: Any = None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """Return the websocket for a scope whose target was read before: how an adapter makes one.
+
+        Args:
+            scope: the ASGI scope.
+            target: what was read of it.
+            receive: the ASGI receive callable.
+            send: the ASGI send callable.
+            bridge: does what needs a thread or a clock (`dualroute_asgi.sockets`).
+            limits: how much is taken of each message, and how long is waited for it.
+        """
         self = cls.routed(scope, None, target, None)
         self._open(receive, send)
+        self._bridge = bridge
+        self._limits = limits
         return self
 
     def _open(self, receive: Receive, send: Send) -> None:
         self._receive_event = receive
         self._send_event = send
+        self._bridge: Any = None
+        self._limits: Limits | None = None
         self.client_state = self.application_state = WebSocketState.CONNECTING
 
     @property
@@ -81,11 +108,12 @@ class WebSocket(HTTPConnection):
     async def receive(self) -> Message:
         """Return the next event from the server.
 
-        Raises RuntimeError after the disconnect event.
+        Raises RuntimeError after the disconnect event, and WebSocketException for a message that is larger, or does not
+        come within the time, that `Limits` allow; unless it is caught, the websocket is closed.
         """
         if self.client_state is WebSocketState.DISCONNECTED:
             raise RuntimeError("nothing can be received: the websocket was disconnected")
-        message = await self._receive_event()
+        message = await (self._receive_event() if self._limits is None else self._receive_within(self._limits))
         kind = message["type"]
         if self.client_state is WebSocketState.CONNECTING:
             if kind == "websocket.connect":
@@ -98,6 +126,33 @@ class WebSocket(HTTPConnection):
         elif kind != "websocket.receive":
             raise RuntimeError(f"the server sent {kind!r} on an open websocket")
         return message
+
+    async def _receive_within(self, limits: Limits) -> Message:
+        timeout, size = limits.idle_timeout, limits.max_message_size
+        if timeout is None or self._bridge is None or self.application_state is not WebSocketState.CONNECTED:
+            message = await self._receive_event()
+        else:
+            try:
+                message = await self._bridge.within(timeout, self._receive_event)
+            except TimeoutError:
+                raise WebSocketException(1001, f"no message came for {timeout:g} s") from None
+        if size is not None and message["type"] == "websocket.receive" and _size_of(message, size) > size:
+            logger.warning("websocket %s: a message of more than %d bytes was refused", self.path, size)
+            raise WebSocketException(1009, f"a message may have {size} bytes")
+        return message
+
+    def from_thread(self, function: Any, *args: Any) -> Any:
+        """Await ``function(*args)`` on the event loop, from a thread that waits: what a SyncWebSocket does."""
+        return self._require_bridge().from_thread(function, *args)
+
+    async def in_thread(self, function: Any, *args: Any) -> Any:
+        """Call `function` in a thread of the pool, and return what it returns."""
+        return await self._require_bridge().in_thread(function, *args)
+
+    def _require_bridge(self) -> Any:
+        if self._bridge is None:
+            raise RuntimeError("def methods need a websocket that came through a DualRoute, a Router or another app")
+        return self._bridge
 
     async def send(self, message: Message) -> None:
         """Send an event to the server.
@@ -133,6 +188,15 @@ class WebSocket(HTTPConnection):
             self.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from None
 
+    def choose_subprotocol(self, supported: Iterable[str]) -> str | None:
+        """Return the first of `supported` that the peer offers, to accept with; None where it offers none of them.
+
+        Args:
+            supported: the subprotocols that the app speaks, the one that it likes best first.
+        """
+        offered = self.subprotocols
+        return next((name for name in supported if name in offered), None)
+
     async def accept(
         self,
         subprotocol: str | None = None,
@@ -143,7 +207,12 @@ class WebSocket(HTTPConnection):
         Args:
             subprotocol: one of `subprotocols`, or None.
             headers: further headers for the handshake's response: a mapping of text, or pairs of bytes.
+
+        Raises ValueError for a subprotocol that the peer has not offered, which it would not take (RFC 6455 section
+        4.1).
         """
+        if subprotocol is not None and subprotocol not in self.subprotocols:
+            raise ValueError(f"the peer has not offered the subprotocol {subprotocol!r}, but {self.subprotocols}")
         if self.client_state is WebSocketState.CONNECTING:
             message = await self.receive()
             if message["type"] == "websocket.disconnect":
@@ -245,7 +314,16 @@ class WebSocket(HTTPConnection):
         Args:
             code: the close code (RFC 6455 section 7.4).
             reason: the close reason, at most 123 bytes of UTF-8.
+
+        Raises ValueError for a code that may not be sent, and for a reason that is longer.
         """
+        if not _may_be_sent(code):
+            raise ValueError(
+                f"{code} is no code to close a websocket with; an app has 1000, 1001, 1003, 1007 to 1014, and 3000 to"
+                " 4999 (RFC 6455 section 7.4)"
+            )
+        if reason is not None and len(reason.encode()) > _LONGEST_REASON:
+            raise ValueError(f"the reason to close a websocket has at most 123 bytes of UTF-8: {reason!r}")
         await self.send({"type": "websocket.close", "code": code, "reason": reason or ""})
 
     async def send_denial_response(self, response: Response) -> None:
@@ -299,6 +377,8 @@ class WebSocket(HTTPConnection):
             return PlainTextResponse("Internal Server Error", status_code=500)
         if self.application_state in (WebSocketState.CONNECTING, WebSocketState.CONNECTED):
             code, reason = (error.code, error.reason) if isinstance(error, WebSocketException) else (1011, "")
+            code = code if _may_be_sent(code) else 1011
+            reason = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
             if self.client_state is not WebSocketState.DISCONNECTED:
                 yield Call.known(self._close_quietly, (code, reason), True)
         return None
@@ -318,6 +398,22 @@ def decode_json_message(data: str | bytes | None) -> Any:
         return json.loads(data or "")
     except (ValueError, RecursionError):
         raise MalformedMessage("expected JSON messages") from None
+
+
+_LONGEST_REASON = 123
+"""How many bytes a control frame has room for behind the code (RFC 6455 section 5.5)."""
+
+
+def _may_be_sent(code: int) -> bool:
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+
+
+def _size_of(message: Message, limit: int) -> int:
+    text = message.get("text")
+    if text is None:
+        return len(message.get("bytes") or b"")
+    # Looked at closely only where that decides.
+    return len(text) if len(text) > limit else len(text.encode(errors="surrogatepass"))
 
 
 def _text_mode(mode: str) -> bool:

@@ -273,14 +273,13 @@ class OddEncoding(WebSocketEndpoint):
     encoding = "xml"
 
 
-class PlainReceive(WebSocketEndpoint):
-    def on_receive(self, websocket: Any, data: Any) -> None:  # type: ignore[override]  # the mistake is the point
-        raise NotImplementedError
+class GeneratingReceive(WebSocketEndpoint):
+    def on_receive(self, websocket: Any, data: Any) -> Any:
+        yield data
 
 
-class PlainConnect(WebSocketEndpoint):
-    def on_connect(self, websocket: Any) -> None:  # type: ignore[override]  # likewise
-        raise NotImplementedError
+class OneProtocol(WebSocketEndpoint):
+    subprotocols = "chat"
 
 
 def plain_function(websocket: Any) -> None:
@@ -295,8 +294,14 @@ def plain_function(websocket: Any) -> None:
             OddEncoding,
             f"WebSocketRoute('/'): the encoding of {HERE}.OddEncoding is None, 'text', 'bytes' or 'json', not 'xml'",
         ),
-        (PlainReceive, f"WebSocketRoute('/'): {HERE}.PlainReceive.on_receive must be async def"),
-        (PlainConnect, f"WebSocketRoute('/'): {HERE}.PlainConnect.on_connect must be async def"),
+        (
+            GeneratingReceive,
+            f"WebSocketRoute('/'): {HERE}.GeneratingReceive.on_receive is a generator; a websocket method returns none",
+        ),
+        (
+            OneProtocol,
+            f"WebSocketRoute('/'): the subprotocols of {HERE}.OneProtocol are a list of names, not the string 'chat'",
+        ),
         (plain_function, f"WebSocketRoute('/'): the websocket endpoint {HERE}.plain_function must be async def"),
         (Reading, f"WebSocketRoute('/'): {HERE}.Reading is a class, but no WebSocketEndpoint"),
         (None, "WebSocketRoute('/'): an endpoint is a function or a WebSocketEndpoint class, not None"),

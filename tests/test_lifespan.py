@@ -29,6 +29,7 @@ from dualroute import (
 from dualroute.lifespan import AppLifespan
 from dualroute_wsgi.loop import WorkerLoop
 from tests.mounted_asgi_helper import TIMEOUT, errors
+from tests.test_loop import forks, python
 from tests.test_mounted_lifespan import Living, Server
 from tests.test_mounted_lifespan import get as asgi_get
 from tests.transports import EventLoopThread, call_wsgi
@@ -299,6 +300,7 @@ def test_websockets_have_the_state(live: Living_) -> None:
 def test_the_state_goes_to_the_server_too(live: Living_) -> None:
     inner = Router(SHOWN, lifespan=noting([], inner=2))
     with live(DualRoute([Mount("/in", inner)], lifespan=noting([], pool=1))) as life:
+        assert life.state is not None
         assert life.state == {"pool": 1}
         life.state["pool"] = "what middleware has made of it"
         assert life.get("/in/") == (200, b'{"inner":2,"pool":"what middleware has made of it"}')
@@ -684,6 +686,40 @@ def test_the_first_request_under_wsgi_runs_it_once_for_all(worker: WorkerLoop) -
     worker.close()
     worker.close()
     assert log == ["enters", "leaves"]
+
+
+@forks
+def test_a_fork_while_a_start_up_is_under_way_leaves_the_child_free_to_run_its_own() -> None:
+    ran = python("""
+import contextlib, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on: the process that forks has threads
+begun, go_on = threading.Event(), threading.Event()
+parent = os.getpid()
+
+@contextlib.contextmanager
+def lifespan(app):
+    begun.set()
+    if os.getpid() == parent:
+        go_on.wait(30)
+    yield {"pid": os.getpid()}
+
+def show(request):
+    return PlainTextResponse(str(request.state.pid))
+
+app = DualRoute([Route("/", show)], lifespan=lifespan)
+thread = threading.Thread(target=call, args=(app,))
+thread.start()
+begun.wait(30)
+child = os.fork()
+if child == 0:
+    print(call(app) == str(os.getpid()), flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+go_on.set()
+thread.join()
+print(call(app) == str(parent))
+""")
+    assert (ran.stderr, ran.stdout.split()) == ("", ["True", "True"])
 
 
 def test_a_start_up_may_use_another_app_that_has_one(worker: WorkerLoop) -> None:

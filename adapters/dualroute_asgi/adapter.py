@@ -27,6 +27,7 @@ from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.keepalive import KeptAlive
 from dualroute_asgi.life import Lives
 from dualroute_asgi.pump import Pump
+from dualroute_asgi.sockets import Bridge
 from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class ASGIAdapter:
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         lifespan = await self._lifespan() if self._lives is not None else None
-        websocket, exchange = self._dispatcher.open_websocket(scope, receive, send, lifespan)
+        websocket, exchange = self._dispatcher.open_websocket(scope, receive, send, lifespan, Bridge(self.threads))
         await websocket.finish(await self._drive(exchange))
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
