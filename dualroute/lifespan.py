@@ -178,8 +178,12 @@ class Lifespan:
             raise
 
     def shutdown(self) -> Generator[Call, Any, None]:
-        """End everything that was started, the last one first.  What fails is logged, and the rest is ended."""
+        """End everything that was started, the last one first.  What fails is logged, and the rest is ended.
+
+        A cancellation is raised again when all have ended.
+        """
         self.ending = True
+        cancelled: BaseException | None = None
         while self._entered:
             name, leave = self._entered.pop()
             failure, traceback = "", None
@@ -191,13 +195,18 @@ class Lifespan:
                 failure = f"the shutdown of {name} was given up {error}"
             except Exception as error:
                 failure, traceback = f"the shutdown of {name} failed", error
-            except BaseException:  # cancelled: nobody waits any longer
-                failure = f"the shutdown of {name} was given up"
+            except BaseException as error:  # nobody waits any longer
+                failure, cancelled = f"the shutdown of {name} was given up", error
             if failure:
                 logger.error(failure, exc_info=traceback)
                 self.failures.append(failure if traceback is None else f"{failure}: {told(traceback)}")
             del traceback
         self._states.clear()
+        try:
+            if cancelled is not None:
+                raise cancelled
+        finally:
+            del cancelled  # no cycle with its traceback, in which this frame is
 
     @property
     def remaining(self) -> int:

@@ -576,6 +576,52 @@ def test_a_server_that_cancels_the_lifespan_has_it_end(event_loop_thread: EventL
 
 
 @pytest.mark.protocol("asgi")
+def test_a_shutdown_that_the_server_cancels_goes_on_with_the_others_and_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log: list[str] = []
+    hanging = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def hangs(app: Any) -> AsyncIterator[None]:
+        yield
+        hanging.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        server = Server(DualRoute([Mount("/in", Router([], lifespan=hangs))], lifespan=noting(log)))
+        await server.tell("startup")
+        server._events.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait_for(hanging.wait(), TIMEOUT)
+        server._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server.ended()
+        assert server.sent == [{"type": "lifespan.startup.complete"}]
+
+    asyncio.run(main())
+    assert log == ["app enters", "app leaves"]
+    (line,) = errors(caplog)
+    assert line.endswith("hangs was given up")
+
+
+@pytest.mark.protocol("asgi")
+def test_an_app_without_lifespans_asks_nothing_of_a_request() -> None:
+    app = DualRoute(SHOWN)
+
+    async def main() -> None:
+        server = Server(app)
+        await server.tell("startup")
+        assert app.asgi._lives is None
+        await server.tell("shutdown")
+        await server.ended()
+
+    asyncio.run(main())
+    another = DualRoute(SHOWN)
+    asyncio.run(asgi_get(another, "/"))
+    assert another.asgi._lives is None
+
+
+@pytest.mark.protocol("asgi")
 def test_the_shutdown_of_a_mounted_asgi_app_is_waited_for_within_a_bound(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -70,7 +70,8 @@ class ASGIAdapter:
             await self._serve_other(scope, receive, send)
             return
         channel = BridgedChannel(receive, scope, send)
-        lifespan = await self._lifespan() if self._lives is not None else None
+        lives = self._lives
+        lifespan = (lives.running() or await self._start_late()) if lives is not None else None
         request, exchange = self._dispatcher.open_request(scope, None, channel, lifespan)
         response: Response | None = None
         try:
@@ -105,22 +106,24 @@ class ASGIAdapter:
         else:
             raise ValueError(f"dualroute serves http, websocket and lifespan scopes, not {kind!r}")
 
-    async def _lifespan(self) -> Lifespan | None:
-        """Return what is running on this loop, started now where the server has not had it started."""
+    async def _start_late(self) -> Lifespan | None:
+        """Run the lifespan, if there is one, where the server has not; return it."""
         lives = self._lives
         if lives is None or not lives.needed():
             self._lives = None  # what is mounted from now on is not started
             return None
-        return lives.running() or await lives.start_late()
+        return await lives.start_late()
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lifespan = await self._lifespan() if self._lives is not None else None
+        lives = self._lives
+        lifespan = (lives.running() or await self._start_late()) if lives is not None else None
         websocket, exchange = self._dispatcher.open_websocket(scope, receive, send, lifespan, Bridge(self.threads))
         await websocket.finish(await self._drive(exchange))
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._lives = self._lives or Lives(self._dispatcher.router, self._drive)
-        lifespan = self._lives.begin()
+        lives = self._lives or Lives(self._dispatcher.router, self._drive)
+        lifespan = lives.begin()
+        self._lives = lives if lives.needed() else None
         message = await receive()
         if message["type"] == "lifespan.startup":
             reason = None

@@ -47,8 +47,8 @@ class Lives:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def needed(self) -> bool:
-        """Tell whether there is anything to start, or was."""
-        return bool(self._begun) or Lifespan(self._router).needed()
+        """Tell whether there is anything to start."""
+        return Lifespan(self._router).needed()
 
     def begin(self) -> Lifespan:
         """Return a new lifespan for the running loop, which the server will have run."""
