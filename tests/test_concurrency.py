@@ -148,7 +148,7 @@ def test_an_iterator_is_advanced_in_threads(serve: Serve) -> None:
             yield number
 
     async def handler(request: Request) -> Response:
-        found = [number async for number in iterate_in_threadpool(numbers())]
+        found: list[Any] = [number async for number in iterate_in_threadpool(numbers())]
         found += [number async for number in iterate_in_threadpool([7, None])]
         return JSONResponse(found)
 

@@ -6,7 +6,8 @@ import asyncio
 import io
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import httpx
@@ -358,10 +359,10 @@ class Opened:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: list[Any] = []
         self.threads: set[int] = set()
-        original = dualroute.multipart.SpooledTemporaryFile
+        base: Any = SpooledTemporaryFile
         opened = self
 
-        class Spooled(original):  # type: ignore[valid-type, misc]
+        class Spooled(base):  # type: ignore[misc]
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 opened.files.append(self)
@@ -432,7 +433,7 @@ def test_files_are_closed_when_the_request_is_over(
         if ends == "raises":
             raise HTTPException(418)
 
-        async def pieces() -> Any:
+        async def pieces() -> AsyncIterator[bytes]:
             while piece := await file.read(100_000):
                 yield piece
 
