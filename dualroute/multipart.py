@@ -64,6 +64,8 @@ class MultipartReader(FormReader):
     Raises MultiPartException for what can be no boundary.
     """
 
+    waiting: int = 0
+
     def __init__(
         self, boundary: str | None, limits: Limits, charset: str | None = None, *, spool_size: int = SPOOL_SIZE
     ) -> None:

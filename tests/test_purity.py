@@ -199,6 +199,24 @@ assert call_asgi(DualRoute([Route("/", get)])) == b"a"
     assert found & {"dualroute_wsgi", "werkzeug"} == set()
 
 
+FORM = """
+from io import BytesIO
+
+def get(request):
+    return JSONResponse([value if isinstance(value, str) else value.size for value in request.form().values()])
+
+body = b"--b\\r\\nContent-Disposition: form-data; name=a; filename=f\\r\\n\\r\\n1\\r\\n--b--"
+app = DualRoute([Route("/", get, methods=["POST"])])
+further = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+assert not any(name.startswith("dualroute.") and "form" in name for name in sys.modules), "not before it is used"
+assert call_wsgi(app, CONTENT_TYPE="multipart/form-data; boundary=b", **further) == b"[1]"
+"""
+
+
+def test_a_def_handler_s_form_loads_no_asyncio_and_nothing_of_forms_before() -> None:
+    assert loaded(DEF + FORM) & {"asyncio", "dualroute_asgi", "asgiref"} == set()
+
+
 @pytest.mark.skipif(os.environ.get("DUALROUTE_TEST_INSTALLED") != "1", reason="the tests run from the checkout")
 @pytest.mark.parametrize("name", ["dualroute", "dualroute_asgi", "dualroute_wsgi"])
 def test_what_is_tested_is_what_is_installed(name: str) -> None:

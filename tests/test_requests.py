@@ -514,7 +514,10 @@ def test_text_is_decoded_by_the_charset_of_its_type(
     assert client.post("/", content=body, headers={"content-type": content_type}).json() == [repr(text)]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "text/plain; charset=no-such", "text/plain; charset=hex"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "text/plain; charset=no-such", "text/plain; charset=hex", "text/plain; charset=punycode"],
+)
 @COLOURS
 def test_text_that_can_not_be_decoded_is_a_400(serve: Serve, colour: str, content_type: str) -> None:
     client = serve(one_route(reading(colour, "text")))
