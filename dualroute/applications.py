@@ -215,11 +215,14 @@ def asgi_side(app: Servable) -> Any:
 
 def wsgi_side(app: Servable) -> Any:
     """Return the WSGI adapter around `app`, in the WSGI middleware of a DualRoute."""
+    return _wrapped(app.wsgi_adapter, getattr(app, "wsgi_middleware", ()))
+
+
+def wsgi_adapter(app: Servable) -> WSGIAdapter:
+    """Return a WSGI adapter around `app`."""
     from dualroute_wsgi import WSGIAdapter
 
-    side: WSGIAdapter = WSGIAdapter(app)
-    app._wsgi_adapter = side
-    return _wrapped(side, getattr(app, "wsgi_middleware", ()))
+    return WSGIAdapter(app)
 
 
 def foreign_class(protocol: str) -> type[ForeignApp]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exchange import Call
+from dualroute.failures import note
 
 __all__ = ["BackgroundTask", "BackgroundTasks", "run_background"]
 
@@ -70,6 +71,7 @@ def run_background(background: BackgroundTask | BackgroundTasks) -> Generator[Ca
     for call in background.calls():
         try:
             yield call
-        except Exception:
+        except Exception as error:
+            note(error)
             logger.exception("the background task %s failed", describe(call.function))
             return

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
+from dualroute.failures import note
 from dualroute.responses import PlainTextResponse, Response
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ def stream_failed(connection: HTTPConnection, response: Response, error: Excepti
     What was to run after the response is left out.
     """
     response.background = None
+    note(error)
     logger.error(
         "unhandled exception in the body of the response to %s %s%s",
         connection.method,
@@ -333,4 +335,5 @@ def _server_error(connection: HTTPConnection) -> Exchange:
 
 def log_unhandled(connection: HTTPConnection, error: Exception) -> None:
     """Log an exception that no handler took."""
+    note(error)
     logger.error("unhandled exception in %s %s", connection.method, connection.path, exc_info=error)

@@ -51,7 +51,6 @@ class Servable:
     """The base of everything that can be handed to a server: DualRoute, Router, the routes, responses."""
 
     # The WSGI side without what is wrapped around it, once it was made.
-    _wsgi_adapter: Any = None
 
     def _pass_for_asgi(self) -> None:
         """Let servers that sniff find a coroutine function.
@@ -86,6 +85,13 @@ class Servable:
         from dualroute.applications import asgi_side
 
         return asgi_side(self)
+
+    @cached_property
+    def wsgi_adapter(self) -> Any:
+        """The WSGI adapter by itself, for who runs the start-up and the shutdown of a process by hand."""
+        from dualroute.applications import wsgi_adapter
+
+        return wsgi_adapter(self)
 
     @cached_property
     def wsgi(self) -> Any:

@@ -17,6 +17,7 @@ from dualroute.concurrency import threads
 from dualroute.encoders import INLINE_SIZE
 from dualroute.exceptions import ResponseCut
 from dualroute.exchange import Call, stream_failed
+from dualroute.failures import note
 from dualroute.foreign import StreamingHandler
 from dualroute.lifespan import told
 from dualroute.responses import Response
@@ -130,6 +131,7 @@ class ASGIAdapter:
             try:
                 await self._drive(lifespan.startup(GRACE))
             except Exception as error:
+                note(error)
                 logger.exception("the start-up failed")
                 reason = f"the start-up failed: {told(error)}"
             if reason is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
 from dualroute.exchange import stream_failed
+from dualroute.failures import note
 from dualroute.foreign import AppBroken, ForeignApp
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
@@ -130,6 +131,7 @@ class ASGIApp(ForeignApp):
         transfer.require_complete()
 
     def _failed_after_response(self, error: Exception) -> None:
+        note(error)
         logger.error("%s failed after its response", self.described(), exc_info=error)
 
     async def serve_websocket(self, websocket: WebSocket) -> None:

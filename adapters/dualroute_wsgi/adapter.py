@@ -103,6 +103,26 @@ class WSGIAdapter:
         body = [response.body] if has_body else []
         return _Sent(body, served) if served.has_more() else body
 
+    def startup(self) -> None:
+        """Do now what otherwise comes with the process's first request.  Raises what a start-up failed with."""
+        if self._ready_in != getpid():
+            self.get_ready()
+
+    def shutdown(self) -> None:
+        """Do now what otherwise comes when the process exits.  The next request starts everything again.
+
+        Raises RuntimeError for what failed.
+        """
+        pid = getpid()
+        with self._locks.setdefault(pid, Lock()):
+            lifespan, self._lifespan = self._lifespan, None
+            if self._ready_in == pid:
+                self._ready_in = -1
+                if lifespan is not None:
+                    from dualroute_wsgi.loop import worker_loop
+
+                    worker_loop().end(lifespan)
+
     def get_ready(self) -> None:
         """Do what comes before the first request of a process: say what can't be served, run the start-up.
 

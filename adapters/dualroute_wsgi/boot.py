@@ -26,8 +26,7 @@ def start(app: Any) -> None:
     """
     served = app._router() if isinstance(app, type) and hasattr(app, "_router") else app
     if isinstance(served, Servable):
-        served.wsgi  # noqa: B018  # made now, if it was not
-        served = served._wsgi_adapter
+        served = served.wsgi_adapter
     if not isinstance(served, WSGIAdapter):
         raise TypeError(f"a DualRoute, a Router or another app of dualroute can be started, not {app!r}")
     served.get_ready()

@@ -334,6 +334,16 @@ class WorkerLoop:
             self._lives.remove(living)
             raise
 
+    def end(self, lifespan: Lifespan) -> None:
+        """Run the shutdown of what `live` started.  Raises RuntimeError for what failed."""
+        for living in self._lives:
+            if living.lifespan is lifespan:
+                self._lives.remove(living)
+                asyncio.run_coroutine_threadsafe(living.end(), self.loop).result()
+                break
+        if lifespan.failures:
+            raise RuntimeError("; ".join(lifespan.failures))
+
     def close(self) -> None:
         """Shut down what was started, cancel what still runs, and stop; each within GRACE seconds."""
         if self._closing or self.loop.is_closed() or threading.current_thread() is self._thread:
