@@ -13,8 +13,8 @@ the app sends back is held against the rules of the protocol.
 
 try:
     import httpx as httpx
-except ModuleNotFoundError as error:
-    if error.name != "httpx":
+except ModuleNotFoundError as _missing:
+    if _missing.name != "httpx":
         raise
     raise ModuleNotFoundError(
         "dualroute.testclient needs httpx: install it by itself or by pip install 'dualroute[testclient]'", name="httpx"

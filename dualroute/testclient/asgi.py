@@ -195,9 +195,10 @@ class ASGIAnswer(Watched):
     def _leave(self) -> None:
         self._gone = True
         self._over.set()
-        for future in (self._reading, self._sending):
-            if future is not None and not future.done():
-                future.set_exception(PeerGone()) if future is self._sending else future.set_result(None)
+        if self._reading is not None:
+            _settle(self._reading, None)
+        if self._sending is not None and not self._sending.done():
+            self._sending.set_exception(PeerGone())
 
     # What the test's thread does.
 

@@ -27,6 +27,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._winding_up: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._work, name="dualroute-testclient", daemon=True)
         self._thread.start()
 
@@ -200,7 +201,7 @@ class Life(Watched):
         self._fail(message, "shutdown")
 
     def _fail(self, message: Message, event: str) -> None:
-        if not message["type"] == f"lifespan.{event}.failed":
+        if message["type"] != f"lifespan.{event}.failed":
             self.cancel()
             raise ProtocolViolation(f"the app answered lifespan.{event} by {message['type']!r}")
         # The exception itself, which many frameworks raise after they have told of it, says more than the message.

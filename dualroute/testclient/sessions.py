@@ -22,7 +22,7 @@ __all__ = ["WebSocketDenialResponse", "WebSocketTestSession"]
 logger: logging.Logger = logging.getLogger("dualroute")
 
 
-class WebSocketDenialResponse(httpx.Response, WebSocketDisconnect):
+class WebSocketDenialResponse(httpx.Response, WebSocketDisconnect):  # type: ignore[misc]  # nobody pickles one
     """The handshake was refused by an HTTP response, which this is; `code` is 1006, as for any that came to nothing.
 
     Args:

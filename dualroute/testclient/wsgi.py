@@ -22,7 +22,7 @@ _STATUS = re.compile(r"[1-9][0-9]{2} [^\x00-\x1f\x7f]*")
 
 # PEP 3333, "Other HTTP Features", and RFC 2616 section 13.5.1, to which it refers.
 _HOP_BY_HOP = frozenset(
-    [
+    (
         "connection",
         "keep-alive",
         "proxy-authenticate",
@@ -31,7 +31,7 @@ _HOP_BY_HOP = frozenset(
         "trailers",
         "transfer-encoding",
         "upgrade",
-    ]
+    )
 )
 
 
@@ -159,7 +159,10 @@ class WSGIAnswer:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], object]:
-        """What the app calls (PEP 3333, "The start_response() Callable")."""
+        """Take the status and the headers from the app, as PEP 3333 has it ("The start_response Callable").
+
+        Raises ProtocolViolation; and the exception in `exc_info`, where the response has begun.
+        """
         require(type(status) is str, f"the status is a str, not {status!r}")
         require(_STATUS.fullmatch(status), f"the status is not of the form '200 OK': {status!r}")
         require(type(headers) is list, f"the headers are a list, not {type(headers).__name__}")
