@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -246,9 +247,19 @@ def test_the_exception_of_a_background_task_is_raised(connect: Connect) -> None:
 
 
 def test_an_exception_of_the_test_is_not_replaced_by_one_of_the_app(connect: Connect) -> None:
-    client = connect(DualRoute([Route("/", late)]))
+    ran = threading.Event()
+
+    def fail() -> None:
+        ran.set()
+        raise Boom("after")
+
+    def endpoint(request: SyncRequest) -> Response:
+        return PlainTextResponse("sent", background=BackgroundTask(fail))
+
+    client = connect(DualRoute([Route("/", endpoint)]))
     with pytest.raises(ZeroDivisionError), client.stream("GET", "/"):
         raise ZeroDivisionError
+    assert ran.wait(30)
 
 
 def test_the_original_context_of_an_exception_stays(connect: Connect) -> None:
@@ -328,6 +339,28 @@ def test_so_does_one_of_an_async_def(connect: Connect) -> None:
         assert list(got) == [b"second"]
 
 
+@pytest.mark.parametrize("colour", ["def", "async def"])
+def test_a_response_is_not_made_far_ahead_of_the_test_that_reads_it(connect: Connect, colour: str) -> None:
+    made: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(200):
+            made.append(number)
+            yield b"x" * 100_000
+
+    async def pieces_async() -> AsyncIterator[bytes]:
+        for piece in pieces():
+            yield piece
+
+    def endpoint(request: SyncRequest) -> Response:
+        return StreamingResponse(pieces() if colour == "def" else pieces_async())
+
+    with connect(DualRoute([Route("/", endpoint)])).stream("GET", "/") as response:
+        assert next(response.iter_raw())
+        time.sleep(0.1)
+        assert len(made) < 50
+
+
 def test_a_client_may_leave_an_endless_response(connect: Connect) -> None:
     closed = threading.Event()
 
@@ -364,6 +397,27 @@ def test_a_client_may_leave_an_async_response_that_waits(connect: Connect) -> No
     with client.stream("GET", "/") as response:
         assert next(response.iter_raw()) == b"first"
     assert closed.wait(30)
+
+
+def test_an_asgi_app_is_told_that_the_client_has_left() -> None:
+    told: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        except OSError as error:
+            told.append(error)
+        told.append(await receive())
+        await send({"type": "http.response.body", "body": b"x"})
+
+    with TestClient(app) as client, client.stream("GET", "/") as response:
+        assert next(response.iter_raw()) == b"x"
+    assert isinstance(told[0], OSError)
+    assert told[1:] == [{"type": "http.disconnect"}]
 
 
 def test_a_response_that_was_left_open_is_left_when_the_client_closes(connect: Connect) -> None:

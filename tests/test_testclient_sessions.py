@@ -371,6 +371,17 @@ def test_the_peer_may_leave_while_the_app_sends() -> None:
         assert session.receive_text() == "x"
 
 
+def test_that_the_peer_has_left_is_no_failure_of_the_app() -> None:
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "text": "x"})
+            await asyncio.sleep(0)
+
+    with TestClient(endless).websocket_connect("/") as session:
+        assert session.receive_text() == "x"
+
+
 def test_an_app_that_does_not_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dualroute.testclient.sessions.GRACE", 0.05)
     cancelled = threading.Event()
@@ -382,9 +393,10 @@ def test_an_app_that_does_not_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) 
         finally:
             cancelled.set()
 
-    with TestClient(DualRoute([WebSocketRoute("/", endpoint)])).websocket_connect("/"):
-        pass
-    assert cancelled.wait(30)
+    with TestClient(DualRoute([WebSocketRoute("/", endpoint)])) as client:
+        with client.websocket_connect("/"):
+            pass
+        assert cancelled.wait(30)
 
 
 def test_an_app_that_neither_accepts_nor_refuses_shows() -> None:
