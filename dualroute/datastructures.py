@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "URL",
     "Address",
+    "CommaSeparatedStrings",
     "FormData",
     "Headers",
     "ImmutableMultiDict",
     "MutableHeaders",
     "QueryParams",
+    "Secret",
     "State",
     "SyncFormData",
     "SyncUploadFile",
@@ -455,6 +457,53 @@ class State:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._state!r})"
+
+
+class Secret:
+    """A text that `repr` and tracebacks do not show; `str` gives it."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('**********')"
+
+    def __str__(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+class CommaSeparatedStrings(Sequence[str]):
+    """A list of texts, from a sequence or from one text with commas (``a, b, 'c, d'``), as shells quote it."""
+
+    def __init__(self, value: str | Sequence[str]) -> None:
+        if isinstance(value, str):
+            from shlex import shlex
+
+            splitter = shlex(value, posix=True)
+            splitter.whitespace = ","
+            splitter.whitespace_split = True
+            splitter.commenters = ""
+            self._items = [item.strip() for item in splitter]
+        else:
+            self._items = list(value)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._items!r})"
+
+    def __str__(self) -> str:
+        return ", ".join(map(repr, self._items))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """What is to be served: the target that the command line names, the app found in it, and its route table.
 
 `dualroute.cli` never imports the user's code into its own process.  A short-lived one, the *probe*, imports it with
-the path that the servers will have, and answers with the object's name, the route table and, where that is asked for,
-the tables of a migration (`dualroute.migration`): so nothing that the code
+the path that the servers will have, and answers with the object's name, the route table (`dualroute.inspection`)
+and what else is asked: the tables of a migration (`dualroute.migration`), or where a request leads
+(`dualroute.explaining`).  So nothing that the code
 does at import (threads, prints, an endless loop, ``sys.exit``) can harm the supervision of the servers, and what the
 probe could import, the servers can.
 
@@ -17,7 +18,6 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -101,14 +101,18 @@ def _file_target(path: str, attribute: str) -> Target:
 # The probe: a process of its own.
 
 
-def probe(family: Family, target: Target, *, legacy: bool = False) -> dict[str, Any]:
+def probe(
+    family: Family, target: Target, *, legacy: bool = False, match: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Have the target imported, and return its attribute, the directory of its code, and its routes.
 
-    With `legacy` there is also "legacy": the heading, the rows and the total of each `MigrationTable`.
+    The routes are there as "routes" (a summary, in rows), "table" (see `dualroute.inspection`) and "flat" (those of
+    them that answer something).  With `legacy` there is also "legacy": the heading, the rows and the total of each
+    `MigrationTable`; with `match`, a method and a URL, "match": an `Explanation`.
     """
     # The command's own module is imported for what it imports from the standard library (socket, say): the servers have
     # loaded that too before they put the target's directory on the path.
-    program = f"import dualroute.cli; from dualroute.probe import answer; answer(legacy={legacy})"
+    program = f"import dualroute.cli.serve; from dualroute.probe import answer; answer({legacy}, {match})"
     arguments = [target.text, target.module, target.attribute, target.directory, target.file]
     line, code = family.run([sys.executable, "-P", "-c", program, *arguments])
     if not line:
@@ -122,20 +126,28 @@ def probe(family: Family, target: Target, *, legacy: bool = False) -> dict[str, 
     return found
 
 
-def answer(*, legacy: bool = False) -> None:
-    """Run the probe: the arguments are the target's, and the file descriptor that takes the answer."""
+def answer(legacy: bool = False, match: tuple[str, str] | None = None) -> None:
+    """Run the probe: the process's arguments are the target's, and the file descriptor that takes the answer."""
     text, module, attribute, directory, file, descriptor = sys.argv[1:]
     sys.path.insert(0, directory)
     answer: dict[str, Any]
     try:
+        from dualroute.inspection import flattened, route_table, summary_rows
+
         found = _import(Target(text, module, attribute, directory, file))
         attribute, app = _find_app(found, text, attribute)
         top = getattr(sys.modules[module.partition(".")[0]], "__file__", None)
-        answer = {"attribute": attribute, "directory": top and os.path.dirname(top), "routes": list(_rows(app))}
+        table = route_table(app)
+        answer = {"attribute": attribute, "directory": top and os.path.dirname(top), "table": table}
+        answer |= {"routes": list(summary_rows(table)), "flat": list(flattened(table))}
         if legacy:
             from dualroute.migration import migration_tables
 
-            answer["legacy"] = [(table.heading, table.rows, table.total) for table in migration_tables(app)]
+            answer["legacy"] = [(one.heading, one.rows, one.total) for one in migration_tables(app)]
+        if match is not None:
+            from dualroute.explaining import explain
+
+            answer["match"] = explain(app, *match).as_values()
     except CLIError as error:
         answer = {"error": str(error)}
     with open(int(descriptor), "w", encoding="utf-8") as pipe:
@@ -206,44 +218,3 @@ def _may_be_app(value: object) -> bool:
     if isinstance(value, type):
         return issubclass(value, HTTPEndpoint)
     return callable(value) and not inspect.isroutine(value)
-
-
-# The route table.
-
-
-def _rows(app: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, str, str, str]]:
-    """Yield the path, methods, name and endpoint of each route, and of the default after them, as the path ``*``.
-
-    What is inside a mount, a host or a default follows it, indented.
-    """
-    from dualroute import Host, Mount, Router, WebSocketRoute
-    from dualroute.callables import describe
-    from dualroute.routing import RoutesItself, router_of
-
-    router = router_of(app) if isinstance(app, RoutesItself) else getattr(app, "router", app)
-    if router in around:  # mounted inside itself
-        return
-    indent = "  " * len(around)
-    for route in getattr(router, "routes", ()):
-        target = getattr(route, "app", None) or getattr(route, "endpoint", route)
-        if (foreign := getattr(route, "foreign", None)) is not None:
-            target = foreign.app
-        path = route.host if isinstance(route, Host) else getattr(route, "path", repr(route))
-        if isinstance(route, Host):
-            methods = "host"
-        elif isinstance(route, Mount):
-            path, methods = f"{path}/*", "mount"
-        elif isinstance(route, WebSocketRoute):
-            methods = "websocket (ASGI only)"
-        elif route.rule is not None:
-            methods = "rule"
-        else:
-            methods = ", ".join(sorted(getattr(route, "methods", None) or ()))
-        endpoint = "" if isinstance(target, Router) else describe(target)
-        yield indent + path, methods, getattr(route.rule or route, "name", None) or "", endpoint
-        if isinstance(route, (Mount, Host)) or (route.rule is not None and getattr(route, "router", None) is not None):
-            yield from _rows(route, (*around, router))
-    if isinstance(router, Router) and router.default is not None:
-        default = router.default if router.foreign_default is None else router.foreign_default.app
-        yield f"{indent}*", "", "", "" if isinstance(default, Router) else describe(default)
-        yield from _rows(router_of(router.default), (*around, router))

@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 
 import dualroute
 from dualroute import cli
+from dualroute.cli import serve
 from dualroute.probe import parse_target, probe
 from dualroute.supervisor import Family
 
@@ -347,7 +348,7 @@ def test_a_later_ctrl_c_kills_at_once(run: Run, tmp_path: Path) -> None:
         command.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             command.process.wait(0.1)
-    assert time.monotonic() - started < cli.GRACE - 1
+    assert time.monotonic() - started < serve.GRACE - 1
     assert command.wait() == 0
     client.join()
 
@@ -623,6 +624,14 @@ def test_servers_that_are_not_installed(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (
+            ["match", "x.py", "G T", "/"],
+            "dualroute match: argument METHOD: 'G T' is no HTTP method (see dualroute match --help)\n",
+        ),
+        (
+            ["routes", "x.py", "--tree", "--json"],
+            "dualroute routes: argument --json: not allowed with argument --tree (see dualroute routes --help)\n",
+        ),
         ([], "dualroute: the following arguments are required: COMMAND (see dualroute --help)\n"),
         (["run"], "dualroute run: the following arguments are required: TARGET (see dualroute run --help)\n"),
         (["routes"], "dualroute routes: the following arguments are required: TARGET (see dualroute routes --help)\n"),
