@@ -96,7 +96,7 @@ class OpenAPIResponse(Response):
     The media type is ``application/vnd.oai.openapi``.
     """
 
-    media_type = "application/vnd.oai.openapi"
+    media_type: str | None = "application/vnd.oai.openapi"
 
     def render(self, content: Any) -> bytes:
         if not isinstance(content, Mapping):

@@ -150,7 +150,23 @@ class Jinja2Templates:
         known: dict[str, Any] = {"request": request, **(context or {})}
         for processor in self.context_processors:
             known.update(processor(request))
-        return TemplateResponse(self.get_template(name), known, status_code, headers, media_type, background)
+        response = TemplateResponse(self.get_template(name), known, status_code, headers, media_type, background)
+        _tell(request, response)
+        return response
+
+
+def _tell(request: HTTPConnection, response: TemplateResponse) -> None:
+    """Leave what was rendered with a test client that wants to know.
+
+    It passes a dict for it: as the extension ``http.response.debug`` of the scope, as ``dualroute.debug`` in the
+    environ.  What is left there is what Starlette has in the ASGI message of that name.
+    """
+    if request.environ is not None:
+        wanted = request.environ.get("dualroute.debug")
+    else:
+        wanted = (request.scope.get("extensions") or {}).get("http.response.debug")
+    if isinstance(wanted, dict):
+        wanted["info"] = {"template": response.template, "context": response.context}
 
 
 def _existing(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,16 @@ def test_a_template(serve: Serve, folder: Path, colour: str) -> None:
     assert made[0].template.name == "home.html"
     assert made[0].context["name"] == "<World>"
     assert isinstance(made[0].context["request"], SyncRequest if colour == "def" else Request)
+
+
+def test_a_test_client_is_told_what_was_rendered(serve: Serve, folder: Path, protocol: str) -> None:
+    templates = Jinja2Templates(folder)
+    app = DualRoute([Route("/", handler("def", lambda request: templates.TemplateResponse(request, "home.html")))])
+    told: dict[str, Any] = {}
+    extra = {"extensions": {"http.response.debug": told}} if protocol == "asgi" else {"dualroute.debug": told}
+    serve(app, extra=extra).get("/")
+    assert told["info"]["template"].name == "home.html"
+    assert isinstance(told["info"]["context"]["request"], SyncRequest)
 
 
 def test_everything_else_that_a_response_takes(serve: Serve, folder: Path) -> None:
@@ -197,3 +208,10 @@ def test_without_jinja2_it_says_what_to_install(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(builtins, "__import__", fails)
     with pytest.raises(ImportError, match=r'pip install "dualroute\[templates\]"'):
         Jinja2Templates(folder)
+
+
+def test_importing_dualroute_loads_none_of_this() -> None:
+    mine = {f"dualroute.{name}" for name in ("cli", "config", "explaining", "inspection", "schemas", "templating")}
+    script = f"import sys, dualroute; print(sorted({mine | {'jinja2', 'yaml', 'shtab'}!r} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "[]\n"

@@ -21,8 +21,8 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def styled(text: str, style: str, stream: TextIO | None = None) -> str:
     """Return the text in a style where `stream` (stdout) is a terminal and the user has not set NO_COLOR."""
-    stream = sys.stdout if stream is None else stream
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    shown: TextIO = stream or sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not shown.isatty():
         return text
     return f"\033[{style}m{text}\033[0m"
 
