@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from dualroute.foreign import ForeignApp
     from dualroute.limits import Limits
     from dualroute.steps import HandlerDelegate
+    from dualroute.types import ExceptionHandler
     from dualroute_asgi import ASGIAdapter
     from dualroute_wsgi import WSGIAdapter
 
 __all__ = ["DualRoute"]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound="ExceptionHandler")
 
 
 class DualRoute(RouteDeclarations, Servable):
@@ -67,7 +68,7 @@ class DualRoute(RouteDeclarations, Servable):
         routes: Iterable[BaseRoute] | None = None,
         *,
         middleware: Sequence[MiddlewareFunction] = (),
-        exception_handlers: Mapping[int | type[Exception], Callable[..., Any]] | None = None,
+        exception_handlers: Mapping[int | type[Exception], ExceptionHandler] | None = None,
         redirect_slashes: bool | None = None,
         fallback: Any = None,
         fallback_on_405: bool = False,
@@ -95,7 +96,7 @@ class DualRoute(RouteDeclarations, Servable):
             from dualroute.middleware.errors import ServerErrorMiddleware
 
             self.middleware.insert(0, ServerErrorMiddleware(debug=True))
-        self.exception_handlers: dict[int | type[Exception], Callable[..., Any]] = {}
+        self.exception_handlers: dict[int | type[Exception], ExceptionHandler] = {}
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
         self.max_threads = max_threads
@@ -142,7 +143,7 @@ class DualRoute(RouteDeclarations, Servable):
         outermost = 1 if self._debug else 0  # the debug page stays outside
         self.middleware[outermost:outermost] = checked_middleware([middleware], "DualRoute.add_middleware")
 
-    def add_exception_handler(self, key: int | type[Exception], handler: Callable[..., Any]) -> None:
+    def add_exception_handler(self, key: int | type[Exception], handler: ExceptionHandler) -> None:
         """Have `handler` answer exceptions of a class, or HTTPExceptions of a status.
 
         It is called with the request and the exception.  500 and Exception stand for what nothing else handles.

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from dualroute.applications import DualRoute
     from dualroute.dispatch import Dispatcher
     from dualroute.limits import Limits
+    from dualroute.types import Endpoint, WebSocketHandler
 
 __all__ = ["BaseRoute", "Host", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
 
-_E = TypeVar("_E")
+_E = TypeVar("_E", bound="Endpoint")
+_W = TypeVar("_W", bound="WebSocketHandler")
 
 
 class _EndpointRoute(BaseRoute):
@@ -103,7 +105,7 @@ class Route(_EndpointRoute):
     def __init__(
         self,
         path: str,
-        endpoint: Any,
+        endpoint: Endpoint,
         *,
         methods: Iterable[str] | None = None,
         name: str | None = None,
@@ -151,7 +153,7 @@ class WebSocketRoute(_EndpointRoute):
     def __init__(
         self,
         path: str,
-        endpoint: Any,
+        endpoint: WebSocketHandler,
         *,
         name: str | None = None,
         middleware: Sequence[MiddlewareFunction] = (),
@@ -395,7 +397,7 @@ class RouteDeclarations:
     def add_route(
         self,
         path: str,
-        route: Any,
+        route: Endpoint,
         methods: Iterable[str] | None = None,
         name: str | None = None,
         include_in_schema: bool = True,
@@ -406,7 +408,7 @@ class RouteDeclarations:
             Route(path, route, methods=methods, name=name, include_in_schema=include_in_schema, **options)
         )
 
-    def add_websocket_route(self, path: str, route: Any, name: str | None = None, **options: Any) -> None:
+    def add_websocket_route(self, path: str, route: WebSocketHandler, name: str | None = None, **options: Any) -> None:
         """Append a WebSocketRoute from `path` to the endpoint `route`; the rest is as for WebSocketRoute."""
         self._declared.append(WebSocketRoute(path, route, name=name, **options))
 
@@ -426,10 +428,10 @@ class RouteDeclarations:
 
         return declare
 
-    def websocket_route(self, path: str, name: str | None = None, **options: Any) -> Callable[[_E], _E]:
+    def websocket_route(self, path: str, name: str | None = None, **options: Any) -> Callable[[_W], _W]:
         """Decorate an endpoint, function or class, to serve websockets at `path`; the rest is as for WebSocketRoute."""
 
-        def declare(endpoint: _E) -> _E:
+        def declare(endpoint: _W) -> _W:
             self.add_websocket_route(path, endpoint, name, **options)
             return endpoint
 

@@ -9,16 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Concatenate
+
+    from dualroute.connection import HTTPConnection
+    from dualroute.endpoints import HTTPEndpoint, WebSocketEndpoint
+    from dualroute.exchange import Call
+    from dualroute.requests import Request, SyncRequest
+    from dualroute.responses import Response
+    from dualroute.websockets import WebSocket
 
 __all__ = [
+    "AsyncHandler",
+    "Endpoint",
     "Environ",
     "ExcInfo",
+    "ExceptionHandler",
+    "Flow",
     "Message",
     "Receive",
     "Scope",
     "Send",
     "StartResponse",
+    "SyncHandler",
+    "WebSocketHandler",
 ]
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -48,3 +65,21 @@ class StartResponse(Protocol):
 
 WSGIApplication: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# What a user writes.  A handler's colour says which request it is given; path parameters come by name.  In quotes, so
+# that naming them imports nothing.
+
+SyncHandler: TypeAlias = "Callable[Concatenate[SyncRequest, ...], Response]"
+AsyncHandler: TypeAlias = "Callable[Concatenate[Request, ...], Awaitable[Response]]"
+
+Endpoint: TypeAlias = "SyncHandler | AsyncHandler | type[HTTPEndpoint]"
+"""What answers requests: a `def` taking a SyncRequest, an `async def` taking a Request, or an HTTPEndpoint class."""
+
+WebSocketHandler: TypeAlias = "Callable[Concatenate[WebSocket, ...], Awaitable[object]] | type[WebSocketEndpoint]"
+"""What serves websockets: an `async def` taking a WebSocket, or a WebSocketEndpoint class."""
+
+Flow: TypeAlias = "Generator[HTTPConnection | Call, Any, Response | None]"
+"""What a middleware returns, for its annotation: it yields the connection, or a Call, and returns the response."""
+
+ExceptionHandler: TypeAlias = "Callable[[Any, Any], Response | Awaitable[Response | None] | None]"
+"""What answers an exception: a `def` or an `async def` taking the request and the exception."""
