@@ -136,7 +136,7 @@ def _described(route: Any, place: _Place) -> RouteInfo:
         "colour": _colour(route),
         "protocols": list(_protocols(route)),
         "middleware": [_middleware_name(item) for item in around],
-        "defined": None if isinstance(target, Router) else _defined(target),
+        "defined": _defined(target, is_app=getattr(route, "foreign", None) is not None),
         "routes": routes,
     }
 
@@ -181,11 +181,15 @@ def _middleware_name(middleware: Any) -> str:
     return describe(getattr(middleware, "cls", None) or middleware)
 
 
-def _defined(target: Any) -> str | None:
-    """Return file and line of a function or a class, or of the class of any other object."""
+def _defined(target: Any, *, is_app: bool) -> str | None:
+    """Return file and line of a function or a class, or of an object's class; an app's own class tells nothing."""
+    if isinstance(target, Router):
+        return None
     while isinstance(target, functools.partial):
         target = target.func
     if not (inspect.isroutine(target) or isinstance(target, type)):
+        if is_app:
+            return None
         target = type(target)
     target = inspect.unwrap(target)
     code = getattr(target, "__code__", None)

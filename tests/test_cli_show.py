@@ -214,6 +214,10 @@ def test_match_as_json(folder: Path) -> None:
     assert found["outcome"] == "match"
     assert [info["endpoint"] for info in found["trail"]] == ["shop.live"]
     assert [step["own"] for step in found["steps"] if step["outcome"] == "wins"] == ["/live"]
+    code, printed = run(folder, "match", "shop.py", "PUT", "/users/bob", "--json")
+    found = json.loads(printed)
+    assert code == 1
+    assert (found["outcome"], found["allowed"]) == ("405", ["GET", "HEAD", "OPTIONS"])
 
 
 def test_a_redirect_is_no_match(tmp_path: Path) -> None:

@@ -549,12 +549,12 @@ app = DualRoute([
 def test_the_command_prints_the_route_table_and_then_the_migration_tables(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
     routes = """\
-PATH              METHODS    NAME   ENDPOINT
-/                 GET, HEAD  new    shop.new
-/orders/{id:int}  GET, HEAD  order  shop.new
-/items/{id:int}   GET, HEAD  new    shop.new
-/wiki/*           mount             shop.wiki
-*                                   flask.app.Flask
+PATH              METHODS    NAME   COLOUR    PROTOCOLS   MIDDLEWARE  ENDPOINT         DEFINED
+/                 GET, HEAD  new    def       ASGI, WSGI              shop.new         shop.py:12
+/orders/{id:int}  GET, HEAD  order  def       ASGI, WSGI              shop.new         shop.py:12
+/items/{id:int}   GET, HEAD  new    def       ASGI, WSGI              shop.new         shop.py:12
+/wiki/*           any               WSGI app  ASGI, WSGI              shop.wiki        shop.py:11
+/*                any               WSGI app  ASGI, WSGI              flask.app.Flask
 """
     tables = """
 mount /wiki: shop.wiki
