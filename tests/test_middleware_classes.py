@@ -68,7 +68,7 @@ def test_a_function_may_make_the_generator_function(serve: Serve) -> None:
 def test_a_middleware_object_shows_what_it_is_made_of() -> None:
     middleware = Middleware(Stamp, "x-a", value="b")
     assert repr(middleware) == "Middleware(Stamp, 'x-a', value='b')"
-    assert (middleware.cls, middleware.args, middleware.options) == (Stamp, ("x-a",), {"value": "b"})
+    assert (middleware.cls, middleware.args, middleware.kwargs) == (Stamp, ("x-a",), {"value": "b"})
 
 
 CLASSES: list[Any] = [Stamp]

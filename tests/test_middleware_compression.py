@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import zstandard
 
 from dualroute import Request, Response, Route, StreamingResponse, SyncRequest
+from dualroute.middleware import compression
 from dualroute.middleware.compression import CompressionMiddleware, preferred_encoding
 from dualroute.middleware.gzip import GZipMiddleware
 from tests.conftest import Serve
@@ -107,6 +109,25 @@ def test_the_client_s_preference_counts(serve: Serve, accept: str | None, coding
 
 def test_nothing_is_preferred_where_nothing_is_offered() -> None:
     assert preferred_encoding("*", ()) is None
+
+
+@pytest.mark.parametrize(("size", "in_thread"), [(32_767, False), (32_768, True)])
+def test_a_large_body_is_compressed_in_a_thread_under_asgi(
+    serve: Serve, protocol: str, monkeypatch: pytest.MonkeyPatch, size: int, in_thread: bool
+) -> None:
+    threads: list[str] = []
+    feed = compression._GZip.feed
+
+    def noting(self: Any, piece: bytes) -> bytes:
+        threads.append(threading.current_thread().name)
+        return feed(self, piece)
+
+    async def sized(request: Request) -> Response:
+        return Response(b"x" * size)
+
+    monkeypatch.setattr(compression._GZip, "feed", noting)
+    raw(serve(site([GZipMiddleware()], Route("/sized", sized))), "/sized")
+    assert [name == "dualroute-handler" for name in threads] == [in_thread and protocol == "asgi"]
 
 
 PLAIN: dict[str, Any] = {

@@ -19,6 +19,8 @@ APP = site([HTTPSRedirectMiddleware()])
         ("example.org:443", "https://example.org/a%20b?c=d"),
         ("example.org:8000", "https://example.org:8000/a%20b?c=d"),
         ("[::1]:80", "https://[::1]/a%20b?c=d"),
+        ("[::80]", "https://[::80]/a%20b?c=d"),
+        ("example.org:99999", "https://example.org:99999/a%20b?c=d"),
     ],
 )
 def test_http_is_redirected(serve: Serve, host: str, location: str) -> None:

@@ -116,6 +116,21 @@ def test_what_a_trusted_proxy_tells_is_seen_everywhere(ask: Ask, path: str, prot
         }
 
 
+def test_what_was_looked_at_before_is_derived_anew(serve: Serve) -> None:
+    def looks(connection: Any) -> Any:
+        assert str(connection.url) == "http://testserver/about"
+        assert connection.headers["host"] == connection.scope["headers"][0][1].decode() == "testserver"
+        assert connection.client.host == connection.scope["client"][0] == "127.0.0.1"
+        response = yield connection
+        return response
+
+    client = serve(app(looks, ProxyHeadersMiddleware(**EVERYTHING)))
+    headers = {"x-forwarded-for": CLIENT, "x-forwarded-proto": "https", "x-forwarded-host": "shop.example"}
+    told = client.get("/about", headers=headers).json()
+    assert (told["url"], told["host"], told["client"]) == ("https://shop.example/about", "shop.example", CLIENT)
+    assert (told["scope"]["client"][0], told["scope"]["host"]) == (CLIENT, ["shop.example"])
+
+
 def test_mounted_apps_see_it(serve: Serve) -> None:
     headers = {
         "x-forwarded-for": CLIENT,

@@ -65,9 +65,9 @@ ROUTES = {
 }
 
 
-def app(*args: Any, **options: Any) -> Any:
+def app(secret_key: Any = KEY, **options: Any) -> Any:
     routes = [Route(path, endpoint, methods=methods) for path, (endpoint, methods) in ROUTES.items()]
-    return site([SessionMiddleware(*(args or (KEY,)), **options)], *routes)
+    return site([SessionMiddleware(secret_key, **options)], *routes)
 
 
 def cookie_of(values: Any, key: str = KEY) -> str:
@@ -290,6 +290,7 @@ def test_a_session_knows_whether_it_was_changed() -> None:
     ("args", "options", "message"),
     [
         (("",), {}, "secret_key is empty"),
+        ((None,), {}, "secret_key is empty"),
         (([],), {}, "secret_key is empty"),
         ((["a", ""],), {}, "secret_key is empty"),
         (("a",), {"same_site": "Lax"}, "'lax', 'strict' or 'none', not 'Lax'"),

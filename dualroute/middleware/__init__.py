@@ -57,7 +57,7 @@ class Middleware:
             )
         self.cls: Callable[..., Any] = cls
         self.args: tuple[Any, ...] = args
-        self.options: dict[str, Any] = options
+        self.kwargs: dict[str, Any] = options
         (self.function,) = checked_middleware([cls(*args, **options)], repr(self))
 
     function: MiddlewareFunction
@@ -68,7 +68,7 @@ class Middleware:
         return self.function(connection)
 
     def __repr__(self) -> str:
-        options = [repr(arg) for arg in self.args] + [f"{key}={value!r}" for key, value in self.options.items()]
+        options = [repr(arg) for arg in self.args] + [f"{key}={value!r}" for key, value in self.kwargs.items()]
         return f"Middleware({', '.join([getattr(self.cls, '__name__', repr(self.cls)), *options])})"
 
 

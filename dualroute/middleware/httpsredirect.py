@@ -27,6 +27,7 @@ class HTTPSRedirectMiddleware:
         if scheme is None:
             response: Response | None = yield connection
             return response
-        url = connection.url
-        authority = connection.target.host if url.port in (80, 443) else url.netloc
-        return RedirectResponse(url.replace(scheme=scheme, netloc=authority))
+        authority = connection.target.authority
+        if authority.endswith((":80", ":443")):
+            authority = authority.rpartition(":")[0]
+        return RedirectResponse(connection.url.replace(scheme=scheme, netloc=authority))

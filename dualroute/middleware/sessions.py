@@ -120,7 +120,7 @@ class SessionMiddleware:
             keys = [key if isinstance(key, bytes) else str(key).encode() for key in secret_key]
         else:
             keys = [secret_key if isinstance(secret_key, bytes) else str(secret_key).encode()]
-        if not keys or not all(keys):
+        if secret_key is None or not keys or not all(keys):
             raise ValueError("SessionMiddleware: secret_key is empty, so that anybody could sign")
         if same_site not in ("lax", "strict", "none"):
             raise ValueError(f"SessionMiddleware: same_site is 'lax', 'strict' or 'none', not {same_site!r}")
