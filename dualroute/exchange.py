@@ -161,13 +161,14 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
     try:
         call = plan.endpoint(connection)
         result = yield call
-        if isinstance(result, Response):
-            if not result.incomplete:
-                return result
+        if not isinstance(result, Response):
+            result = yield from _settle(connection, call, result)
+        elif result.incomplete:
             if call.handler is not None:
                 call.handler.completes = True
-            return (yield from _complete(connection, result))
-        return (yield from _settle(connection, call, result))
+            result = yield from _complete(connection, result)
+        # Middleware may change it, and the endpoint may have it for other requests as well.
+        return result.copied() if plan.middleware and isinstance(result, Response) else result
     except Exception as error:
         return (yield from _recover(plan, connection, error, last=False))
 
@@ -232,14 +233,18 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
     resume: Callable[[Any], Any] = layer.send
     outcome: Any = None
     response: Any = None
+    given: Any = None
     while True:
         try:
             step = resume(outcome)
         except StopIteration as stop:
             response = stop.value
-            if isinstance(response, Response) and response.incomplete:
-                break
-            if isinstance(response, Response) or (response is None and connection.is_websocket):
+            if isinstance(response, Response):
+                if response.incomplete:
+                    break
+                # One of its own may be for other requests as well: as at the endpoint.
+                return response if response is given or not index else response.copied()
+            if response is None and connection.is_websocket:
                 return response
             raise TypeError(
                 f"middleware {describe(plan.middleware[index])} returned {_shown(response)}; it must return a "
@@ -254,6 +259,8 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
                 outcome = yield from _layer(plan, index + 1, connection)
             else:
                 outcome = yield from _endpoint(plan, connection)
+            if not isinstance(step, Call):
+                given = outcome
             resume = layer.send
         except GeneratorExit:
             raise
@@ -296,7 +303,8 @@ def _ask(handler: Any, connection: HTTPConnection, error: Exception) -> Exchange
     is_async = is_async_callable(handler)
     call = Call.known(handler, (connection.in_colour(is_async), error), is_async)
     result = yield call
-    return (yield from _settle(connection, call, result))
+    response = yield from _settle(connection, call, result)
+    return response if response is None else response.copied()
 
 
 def stream_failed(connection: HTTPConnection, response: Response, error: Exception, *, started: bool) -> Response:

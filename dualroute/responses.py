@@ -160,6 +160,14 @@ class Response(Servable):
         if "content-type" not in names and self.status_code not in _WITHOUT_TYPE:
             items.append(("content-type", _content_type(self.media_type or default_type, self.charset)))
 
+    def copied(self) -> Self:
+        """Return a response like this one that can be changed by itself."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.headers = headers = MutableHeaders.__new__(MutableHeaders)
+        headers._list = list(self.headers._list)
+        return other
+
     def transform(self, encoder: Encoder) -> None:
         """Have the body go through `encoder` on its way out.
 

@@ -13,6 +13,7 @@ import pytest
 from dualroute import DualRoute, Host, Mount, PlainTextResponse, Response, Route, Router
 from dualroute.connection import HTTPConnection
 from dualroute.middleware import Middleware
+from dualroute.middleware.gzip import GZipMiddleware
 from dualroute.middleware.httpsredirect import HTTPSRedirectMiddleware
 from tests.conftest import Serve
 from tests.middleware_helper import plain, site
@@ -139,6 +140,43 @@ def test_an_answer_from_outside_of_all_middleware_is_amended_by_those_that_ask_f
     client = serve(site([amending("outer")], exception_handlers={Exception: handle}))
     answer = client.get("/fail")
     assert (answer.text, answer.headers["x-amended"]) == ("handled", "outer")
+
+
+@pytest.mark.parametrize("path", ["/", "/fail", "/refused"])
+def test_a_response_that_is_kept_for_many_requests_is_not_changed_for_the_others(serve: Serve, path: str) -> None:
+    kept = PlainTextResponse("kept " * 1000)
+
+    def endpoint(request: Any) -> Response:
+        return kept
+
+    def failing(request: Any) -> Response:
+        raise LookupError
+
+    def handle(request: Any, error: Exception) -> Response:
+        return kept
+
+    def refusing(connection: Any) -> Any:
+        if connection.path == "/refused":
+            return kept
+        response = yield connection
+        return response
+
+    def counting(connection: Any) -> Any:
+        response = yield connection
+        response.headers.append("x-count", "1")
+        return response
+
+    app = DualRoute(
+        [Route("/", endpoint), Route("/fail", failing)],
+        middleware=[GZipMiddleware(), counting, refusing],
+        exception_handlers={LookupError: handle},
+    )
+    client = serve(app)
+    for coding in ("gzip", "identity", "gzip"):
+        answer = client.get(path, headers={"accept-encoding": coding})
+        assert (answer.text, answer.headers.get_list("x-count")) == ("kept " * 1000, ["1"])
+        assert ("content-encoding" in answer.headers) == (coding == "gzip")
+    assert kept.headers.keys() == {"content-length", "content-type"}
 
 
 def test_starlette_s_names_are_in_starlette_s_modules() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 from typing import Any
@@ -148,10 +149,15 @@ def test_threads_that_count_at_the_same_time_miss_nothing() -> None:
         seen.extend(store.hit("a", 60).requests for _ in range(2000))
 
     threads = [threading.Thread(target=count) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert sorted(seen) == list(range(1, 16001))
 
 

@@ -86,6 +86,20 @@ def test_importing_dualroute_loads_no_event_loop_no_adapter_and_no_werkzeug() ->
     assert loaded("import dualroute") & {"asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug", "asgiref"} == set()
 
 
+def test_middleware_is_loaded_when_it_is_imported_and_loads_no_library() -> None:
+    names = ["authentication", "compression", "cors", "debugpage", "errors", "gzip", "httpsredirect", "opentelemetry"]
+    names += ["proxy_headers", "rate_limit", "request_id", "sessions", "trustedhost"]
+    script = f"""
+import dualroute
+assert not [name for name in sys.modules if name.startswith("dualroute.middleware.")]
+for name in {names!r}:
+    __import__(f"dualroute.middleware.{{name}}")
+for name in ("brotli", "zstandard", "itsdangerous", "opentelemetry"):
+    assert name not in sys.modules, name
+"""
+    assert loaded(script) - {"threading"} == set()  # which logging loads
+
+
 def test_making_an_app_loads_neither_adapter() -> None:
     assert loaded(DEF) & {"asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug"} == set()
 
