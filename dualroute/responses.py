@@ -164,6 +164,8 @@ class Response(Servable):
         """Return a response like this one that can be changed by itself."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
+        for name in ("asgi", "dispatcher", "wsgi"):  # those of this one as an app
+            other.__dict__.pop(name, None)
         other.headers = headers = MutableHeaders.__new__(MutableHeaders)
         headers._list = list(self.headers._list)
         return other

@@ -140,6 +140,7 @@ PLAIN: dict[str, Any] = {
     "grpc": lambda: Response(LARGE, media_type="application/grpc+proto"),
     "no-transform": lambda: Response(LARGE, headers={"cache-control": "public, No-Transform"}),
     "digest": lambda: Response(LARGE, headers={"repr-digest": "sha-256=:x:"}),
+    "empty": lambda: Response(headers={"content-length": "0"}),
     "small-stream": lambda: StreamingResponse(iter([b"abc"]), headers={"content-length": "3"}),
 }
 

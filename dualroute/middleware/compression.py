@@ -157,7 +157,8 @@ class CompressionMiddleware:
             # As the 200 in its place would have it (RFC 9110 section 15.4.5).
             response.headers.add_vary_header("Accept-Encoding")
             return response
-        if response.sent or not self._is_compressible(response):
+        is_head = connection.method == "HEAD"
+        if response.sent or not self._is_compressible(response, is_head):
             return response
         response.headers.add_vary_header("Accept-Encoding")
         accepted = connection.headers.get("accept-encoding")
@@ -165,7 +166,7 @@ class CompressionMiddleware:
         if coding is None:
             return response
         headers = response.headers
-        if connection.method == "HEAD":
+        if is_head:
             del headers["content-length"]  # that of the compressed body is not known
         else:
             encoder = _CODECS[coding].make(self._levels[coding])
@@ -181,7 +182,7 @@ class CompressionMiddleware:
             headers["etag"] = f"W/{etag}"
         return response
 
-    def _is_compressible(self, response: Response) -> bool:
+    def _is_compressible(self, response: Response, is_head: bool) -> bool:
         if response.status_code < 200 or response.status_code in (204, 205, 206):
             return False
         media_type = ""
@@ -197,9 +198,12 @@ class CompressionMiddleware:
             return False
         if media_type.startswith("application/grpc+") and "application/grpc" in self._excluded:
             return False
-        if length is not None and length.isdecimal():
-            return int(length) >= self._minimum_size
-        return response.body_iterator is not None or len(response.body) >= self._minimum_size
+        if response.body_iterator is None and (response.body or not is_head):
+            return len(response.body) >= max(1, self._minimum_size)
+        # A body that is yet to come, or, for HEAD, one that was left out.
+        return (
+            int(length) >= self._minimum_size if length and length.isdecimal() else response.body_iterator is not None
+        )
 
 
 def _missing(coding: str) -> str | None:
