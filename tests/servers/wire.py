@@ -90,7 +90,7 @@ class Wire:
         if status == 100:
             return self.read(head=head)
         answer = Answer(status, headers, b"", complete=True)
-        if head or status in (204, 304):
+        if head or status in (103, 204, 304):
             return answer
         length = answer.header("content-length")
         if "chunked" in (answer.header("transfer-encoding") or "").lower():
