@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import dualroute.fileresponses as fileresponses
 from dualroute import BackgroundTask, DualRoute, Mount, PlainTextResponse, Request, Response, Route, SyncRequest
 from dualroute.responses import FileResponse
+from dualroute.staticfiles import StaticFiles
 from dualroute_asgi.threads import ThreadPool
 from tests.conftest import Serve
 from tests.transports import call_wsgi
@@ -325,7 +328,7 @@ class Watched:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     seen = Watched()
 
-    class File(fileresponses.io.FileIO):
+    class File(io.FileIO):
         closings = 0
 
         def __init__(self, *args: Any, **options: Any) -> None:
@@ -343,7 +346,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
                 self.closings += 1
             super().close()
 
-    monkeypatch.setattr(fileresponses.io, "FileIO", File)
+    monkeypatch.setattr(io, "FileIO", File)
     return seen
 
 
@@ -387,9 +390,9 @@ def test_the_file_is_opened_once_and_closed_and_never_on_the_event_loop(
 
 @COLOURS
 def test_a_response_that_a_middleware_drops_is_closed(serve: Serve, big: Path, watched: Watched, colour: str) -> None:
-    def middleware(connection: Any) -> Iterator[Any]:
+    def middleware(connection: Any) -> Generator[Any, Any, Any]:
         yield connection
-        return PlainTextResponse("instead")  # type: ignore[misc]  # a generator's value
+        return PlainTextResponse("instead")
 
     for dropping in (middleware, failing):
         client = serve(app_for(lambda: FileResponse(big), colour, middleware=[dropping]))
@@ -399,7 +402,7 @@ def test_a_response_that_a_middleware_drops_is_closed(serve: Serve, big: Path, w
     assert [file.closings for file in watched.files] == [1] * 4
 
 
-def failing(connection: Any) -> Iterator[Any]:
+def failing(connection: Any) -> Generator[Any, Any, Any]:
     yield connection
     raise RuntimeError("after the file")
 
@@ -408,16 +411,16 @@ def failing(connection: Any) -> Iterator[Any]:
 def test_a_middleware_sees_a_response_like_any_other_and_may_change_its_body(
     serve: Serve, big: Path, watched: Watched, colour: str
 ) -> None:
-    def shouting(connection: Any) -> Iterator[Any]:
-        response = yield connection
+    def shouting(connection: Any) -> Generator[Any, Any, Any]:
+        response: Any = yield connection
         assert isinstance(response, FileResponse)
         assert response.headers["content-length"] == str(BIG)
         if isinstance(response.body_iterator, fileresponses.FileBody):
             response.body_iterator = (bytes(len(piece)) for piece in response.body_iterator)
         else:
-            body: Any = response.body_iterator
+            body = response.body_iterator
 
-            async def zeros() -> Any:
+            async def zeros() -> AsyncIterator[bytes]:
                 async for piece in body:
                     yield bytes(len(piece))
 
@@ -431,12 +434,12 @@ def test_a_middleware_sees_a_response_like_any_other_and_may_change_its_body(
 
 
 def test_a_middleware_and_an_exception_handler_may_answer_with_a_file(serve: Serve, text: Path) -> None:
-    def early(connection: Any) -> Iterator[Any]:
+    def early(connection: Any) -> Generator[Any, Any, Any]:
         if connection.query_params.get("early"):
-            return FileResponse(text)  # type: ignore[misc]  # a generator's value
-        return (yield connection)  # type: ignore[misc]
+            return FileResponse(text)
+        return (yield connection)
 
-    def outer(connection: Any) -> Iterator[Any]:
+    def outer(connection: Any) -> Generator[Any, Any, Any]:
         response = yield connection
         response.headers["x-length"] = response.headers["content-length"]
         return response
@@ -551,7 +554,7 @@ def test_nothing_else_does(big: Path, way: str) -> None:
 
 
 def test_nor_a_file_that_a_middleware_has_changed(big: Path) -> None:
-    def middleware(connection: Any) -> Iterator[Any]:
+    def middleware(connection: Any) -> Generator[Any, Any, Any]:
         response = yield connection
         response.body_iterator = iter([b"".join(response.body_iterator)])
         return response
@@ -619,6 +622,37 @@ def test_a_whole_file_goes_to_the_asgi_server_by_its_path(
     assert b"".join(message["body"] for message in bodies) == big.read_bytes()[:100]
     assert watched.all_closed
     assert event_loop_thread._thread.ident not in watched.threads
+
+
+@pytest.mark.protocol("asgi")  # a WSGI server's thread reads when it is told to
+@pytest.mark.parametrize("make", [FileResponse, lambda path: StaticFiles(directory=path.parent)])
+def test_a_file_does_not_wait_for_an_upload_that_nobody_reads(
+    protocol: str, text: Path, make: Callable[[Path], Any], event_loop_thread: Any
+) -> None:
+    app = make(text)
+    if isinstance(app, Response):
+        app = app_for(lambda: make(text))
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/" if isinstance(app, DualRoute) else "/hello.txt",
+        "query_string": b"",
+        "headers": [(b"content-length", b"10")],
+    }
+    event_loop_thread.run(app(scope, receive, send))
+    assert sent[0]["status"] == 200
+    assert sent[1]["body"] == b"hello world"
 
 
 def test_it_is_not_loaded_before_it_is_used() -> None:

@@ -162,6 +162,25 @@ async def get_async(request):
 
 app.add_route("/async", get_async)
 """,
+    "file": """
+from dualroute.responses import FileResponse
+
+app = DualRoute([Route("/", lambda request: FileResponse(sys.executable))])
+""",
+    "static files": """
+import os
+from dualroute import StaticFiles
+
+os.chdir(os.path.dirname(os.__file__))
+app = StaticFiles(directory=".")
+further = {"PATH_INFO": "/os.py"}
+whole, call_wsgi = call_wsgi, lambda app: whole(app, **further)
+""",
+    "server-sent events": """
+from dualroute import EventSourceResponse
+
+app = DualRoute([Route("/", lambda request: EventSourceResponse(["a"]))])
+""",
     "HTTPException": """
 from dualroute import HTTPException
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -187,8 +187,8 @@ def test_a_client_that_comes_back_says_what_it_has_got(serve: Serve) -> None:
     for path in ("/async", "/def"):
         client.get(path)
         client.get(path, headers={"last-event-id": "7"})
-        client.get(path, headers={"last-event-id": "é€".encode()})
-        client.get(path, headers={"last-event-id": b"\xff"})
+        client.get(path, headers=[(b"last-event-id", "é€".encode())])
+        client.get(path, headers=[(b"last-event-id", b"\xff")])
     assert seen == [None, "7", "é€", "\ufffd"] * 2
 
 
@@ -206,7 +206,7 @@ def test_comments_fill_the_silence_of_an_async_iterable(serve: Serve) -> None:
                 await asyncio.sleep(0.01)
         yield "two"
 
-    def transform(connection: Any) -> Iterator[Any]:
+    def transform(connection: Any) -> Generator[Any, Any, Any]:
         """Listen to what goes by, which the pieces of a keep-alive do not."""
         response = yield connection
         silence.append(type(response.body_iterator).__name__)
@@ -258,7 +258,7 @@ def test_a_body_that_was_transformed_is_not_disturbed(serve: Serve) -> None:
         await asyncio.sleep(0.3)
         yield "late"
 
-    def transform(connection: Any) -> Iterator[Any]:
+    def transform(connection: Any) -> Generator[Any, Any, Any]:
         response = yield connection
         body = response.body_iterator
 
@@ -287,6 +287,42 @@ def test_context_variables_and_timeouts_of_a_generator_are_its_own(serve: Serve)
     answer = serve(app_for(lambda request: EventSourceResponse(events(), ping=0.03))).get("/async")
     assert [event.data for event in parsed(answer.content)] == ["0", "1", "2"]
     assert len(tasks) == 1, "one task makes them all"
+
+
+@pytest.mark.protocol("asgi")  # the other has one thread that sends, and nobody to interrupt it
+def test_nothing_goes_out_behind_the_end(protocol: str, event_loop_thread: Any) -> None:
+    async def events() -> AsyncIterator[str]:
+        yield "one"
+
+    async def converse() -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            if not sent:
+                return {"type": "http.request"}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            await asyncio.sleep(0.1)
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/async",
+            "query_string": b"",
+            "headers": [],
+        }
+        await app_for(lambda request: EventSourceResponse(events(), ping=0.01))(scope, receive, send)
+        await asyncio.sleep(0.3)
+        return sent
+
+    start, *bodies = event_loop_thread.run(converse())
+    assert start["type"] == "http.response.start"
+    assert [bool(message.get("more_body")) for message in bodies] == [True] * (len(bodies) - 1) + [False]
 
 
 def test_head_is_answered_at_once(serve: Serve) -> None:

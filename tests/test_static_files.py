@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -258,7 +258,7 @@ def test_what_may_not_be_read_is_not_found_and_the_log_says_so(
         assert client.get("/static/app.css").status_code == 404
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(staticfiles.os, "stat", refuse)
+            patch.setattr(os, "stat", refuse)
             status_code = client.get("/static/app.css").status_code
         assert status_code == 404
     (record,) = caplog.records
@@ -302,7 +302,7 @@ def test_other_methods_are_not_allowed(serve: Serve, root: Path) -> None:
 
 
 def test_the_exception_handlers_and_the_middleware_around_it_apply(serve: Serve, root: Path) -> None:
-    def middleware(connection: Any) -> Iterator[Any]:
+    def middleware(connection: Any) -> Generator[Any, Any, Any]:
         response = yield connection
         response.headers["x-seen"] = "yes"
         return response

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
-from apps import FOLDER, await_file, report
+from apps import FOLDER, await_file, report  # type: ignore[import-not-found]  # a server finds it beside this
 
 from dualroute import (
     BackgroundTask,
