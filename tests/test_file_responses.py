@@ -415,10 +415,10 @@ def test_a_middleware_sees_a_response_like_any_other_and_may_change_its_body(
         response: Any = yield connection
         assert isinstance(response, FileResponse)
         assert response.headers["content-length"] == str(BIG)
-        if isinstance(response.body_iterator, fileresponses.FileBody):
-            response.body_iterator = (bytes(len(piece)) for piece in response.body_iterator)
+        body: Any = response.body_iterator
+        if isinstance(body, fileresponses.FileBody):
+            response.body_iterator = (bytes(len(piece)) for piece in body)
         else:
-            body = response.body_iterator
 
             async def zeros() -> AsyncIterator[bytes]:
                 async for piece in body:
