@@ -165,7 +165,7 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
             result = yield from _settle(connection, call, result)
         elif result.incomplete:
             if call.handler is not None:
-                call.handler.completes = True
+                call.handler.complete_in_place()
             result = yield from _complete(connection, result)
         # Middleware may change it, and the endpoint may have it for other requests as well.
         return result.copied() if plan.middleware and isinstance(result, Response) else result
@@ -179,15 +179,6 @@ def _complete(connection: HTTPConnection, response: Response) -> Exchange:
     return completed
 
 
-def and_complete(function: Callable[[Any], Any], connection: HTTPConnection) -> Any:
-    """Call a `def` handler, and complete its response in the same thread, which may block as well."""
-    response = function(connection)
-    if isinstance(response, Response) and response.incomplete:
-        call = response.completion(connection)
-        return call.function(*call.args)
-    return response
-
-
 def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
     """Make a response of what an endpoint returned, where it is none yet."""
     if isinstance(result, Awaitable):
@@ -197,9 +188,8 @@ def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
         if result is not None and result.incomplete:
             return (yield from _complete(connection, result))
         return result
-    function = call.function if call.handler is None else call.handler.function
     raise TypeError(
-        f"{describe(function)} returned {_shown(result)}; an endpoint must return a Response "
+        f"{describe(call.function)} returned {_shown(result)}; an endpoint must return a Response "
         "(PlainTextResponse, JSONResponse, …)"
     )
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from dualroute.callables import describe, is_async_callable
-from dualroute.exchange import Call, and_complete
+from dualroute.exchange import Call
+from dualroute.responses import Response
 
 __all__ = ["Handler"]
 
@@ -34,7 +35,7 @@ class Handler:
     passes: int
     """For an adapter that has threads: see `dualroute_asgi.threads.Pace`."""
     completes: bool
-    """True once it has returned a response that is to be completed, such as a file: then that is done with it."""
+    """True for one that completes its response itself: see `complete_in_place`."""
 
     __slots__ = ("completes", "everything", "function", "inline", "is_async", "owner", "passes", "wanted")
 
@@ -71,9 +72,28 @@ class Handler:
         elif self.wanted:
             params = connection.path_params
             function = functools.partial(function, **{name: params[name] for name in self.wanted if name in params})
-        if self.completes and not self.is_async and not self.inline:
-            function = functools.partial(and_complete, function)
         return Call.known(function, (connection,), self.is_async, self.inline, self)
+
+    def complete_in_place(self) -> None:
+        """Have a `def` complete the response that it returns in the thread that it has: it returns files, for instance.
+
+        It is called when a handler is first seen to do so, so that all the others have nothing to do with it.
+        """
+        if self.completes or self.is_async or self.inline:
+            return
+        self.completes = True
+        inner = self.function
+        place = 1 if self.owner is not None else 0  # of the connection, behind the instance
+
+        @functools.wraps(inner)
+        def function(*args: Any, **params: Any) -> Any:
+            response = inner(*args, **params)
+            if isinstance(response, Response) and response.incomplete:
+                call = response.completion(args[place])
+                return call.function(*call.args)
+            return response
+
+        self.function = function
 
 
 def _binding(
