@@ -377,7 +377,9 @@ def test_what_is_mounted_after_the_start_up_is_served_with_a_warning(
 # One task, one context
 
 
-def test_an_async_lifespan_enters_and_leaves_in_one_task_and_context(live: Living_) -> None:
+def test_an_async_lifespan_enters_and_leaves_in_one_task_and_context(
+    live: Living_, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[Any] = []
     variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -398,6 +400,7 @@ def test_an_async_lifespan_enters_and_leaves_in_one_task_and_context(live: Livin
 
     with live(DualRoute([Route("/", inside)], lifespan=lifespan)) as life:
         assert life.get() == (200, b"unset"), "a lifespan's context is its own"
+    assert errors(caplog) == []
     assert len(seen) == 2
     assert seen[0] is seen[1] is not None
 
@@ -414,7 +417,9 @@ def test_the_loop_of_an_async_lifespan_is_that_of_the_handlers(live: Living_) ->
         assert life.get() == (200, b"true")
 
 
-def test_a_plain_lifespan_may_block_and_run_loops_and_has_one_context(live: Living_, protocol: str) -> None:
+def test_a_plain_lifespan_may_block_and_run_loops_and_has_one_context(
+    live: Living_, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
     threads: list[str] = []
     variable: ContextVar[str] = ContextVar("variable")
 
@@ -435,6 +440,7 @@ def test_a_plain_lifespan_may_block_and_run_loops_and_has_one_context(live: Livi
     assert log == ["app enters", "app leaves"]
     assert set(threads) == {"dualroute-handler" if protocol == "asgi" else "dualroute-lifespan"}
     assert len(threads) == 2
+    assert errors(caplog) == []
 
 
 # Failures

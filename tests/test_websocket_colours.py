@@ -112,7 +112,9 @@ def test_a_plain_method_waits_for_a_slow_peer_and_does_not_hold_up_the_loop() ->
     assert ticks == 10
 
 
-def test_a_cancelled_session_does_not_leave_its_thread_waiting() -> None:
+# The thread may not be waiting yet.
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_a_cancelled_session_does_not_leave_its_thread_waiting(pause: float) -> None:
     async def main() -> None:
         coming = [{"type": "websocket.connect"}, text("x")]
         sending = asyncio.Event()
@@ -128,6 +130,7 @@ def test_a_cancelled_session_does_not_leave_its_thread_waiting() -> None:
         app = DualRoute([WebSocketRoute("/", Mixed)])
         session = asyncio.create_task(app(websocket_scope("/"), receive, send))
         await asyncio.wait_for(sending.wait(), TIMEOUT)
+        await asyncio.sleep(pause)
         session.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(session, TIMEOUT)
