@@ -133,6 +133,8 @@ class ASGIAnswer(Watched):
         self._gone = False
         self._checked: Checked | None = None
         self._complete = False
+        # Whether the response is what was made of a failure; one that comes later is raised at the end.
+        self._failed_first = False
         # On the test's.
         self._upload_error: BaseException | None = None
         self._left = False
@@ -170,6 +172,7 @@ class ASGIAnswer(Watched):
             require(self._checked is None, "the app sent http.response.start twice")
             headers = _checked_headers(message.get("headers", ()))
             self._checked = Checked(self._request.method, message["status"], headers)
+            self._failed_first = bool(self.errors)
             self.inbox.put(self._checked)
             return
         require(kind == "http.response.body", f"the app sent {kind!r} to a request, which the server does not offer")
@@ -214,7 +217,7 @@ class ASGIAnswer(Watched):
             raise
         if start is None:
             return self._without_response()
-        if self.errors and self._raise:
+        if self._failed_first and self._raise:
             for _ in self.pieces():
                 pass
         return httpx.Response(
