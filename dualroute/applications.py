@@ -7,7 +7,7 @@ first calls for one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dualroute.datastructures import State, URLPath
 from dualroute.lifespan import LifespanFunction, app_lifespan
@@ -126,7 +126,12 @@ class DualRoute(RouteDeclarations, Servable):
         """Whether errors are shown to the client; settled when the application is made."""
         return self._debug
 
-    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+    @overload
+    def add_middleware(self, middleware: MiddlewareFunction | Middleware, /) -> None: ...
+    @overload
+    def add_middleware(self, middleware: type[Any], /, *args: Any, **options: Any) -> None: ...
+
+    def add_middleware(self, middleware: Any, /, *args: Any, **options: Any) -> None:
         """Put a middleware around those there are.
 
         Args:

@@ -78,7 +78,7 @@ class Limits:
                 continue
             given.add(name)
             if name == "idle_timeout":
-                if value is not None and value <= 0:
+                if value is not None and (not isinstance(value, int | float) or value <= 0):
                     raise ValueError(f"idle_timeout is a number of seconds, or None for any number, not {value!r}")
             elif value is not None and (not isinstance(value, int) or value < 0):
                 what = "bytes" if name.endswith("_size") else name.rpartition("_")[2]

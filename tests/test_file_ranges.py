@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualroute import DualRoute, Request, Response, Route
+from dualroute import DualRoute, Request, Response, Route, SyncRequest
 from dualroute.fileresponses import FileResponse
 from dualroute.ranges import RangeNotSatisfiable, parse_ranges
 from tests.conftest import Serve
@@ -190,7 +190,7 @@ def test_parts_of_a_big_file(serve: Serve, tmp_path: Path) -> None:
     content = os.urandom(700_000)
     path.write_bytes(content)
 
-    def file(request: Request) -> Response:
+    def file(request: SyncRequest) -> Response:
         return FileResponse(path)
 
     client = serve(DualRoute([Route("/", file)]))

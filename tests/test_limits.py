@@ -148,6 +148,8 @@ NAMES = [field.name for field in fields(Limits) if field.init]
 @pytest.mark.parametrize("value", [-1, -100, 1.5, "1"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_limit_is_refused(name: str, value: Any) -> None:
+    if name == "idle_timeout" and value == 1.5:
+        value = 0  # half a second more is fine for a time, and no time at all is not
     with pytest.raises(ValueError, match=f"{name} is a number of [a-z]+, or None for any number, not {value!r}"):
         Limits(**{name: value})
 

@@ -39,7 +39,12 @@ async def name_async_stream(request: Request) -> Response:
     return StreamingResponse(pieces())
 
 
-PATHS = {"/name": name, "/name-async": name_async, "/name-stream": name_stream, "/name-async-stream": name_async_stream}
+PATHS: dict[str, Any] = {
+    "/name": name,
+    "/name-async": name_async,
+    "/name-stream": name_stream,
+    "/name-async-stream": name_async_stream,
+}
 
 
 def app(**options: Any) -> Any:

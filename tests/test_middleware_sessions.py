@@ -54,7 +54,7 @@ def fails(request: SyncRequest) -> Response:
     raise LookupError
 
 
-ROUTES = {
+ROUTES: dict[str, Any] = {
     "/view": (view, ["GET"]),
     "/update": (update, ["POST"]),
     "/clear": (clear, ["POST"]),

@@ -885,7 +885,7 @@ def test_a_search_tells_its_request_from_another() -> None:
 
 
 def test_the_route_table_shows_them() -> None:
-    from dualroute.probe import _rows
+    from dualroute.inspection import route_table, summary_rows
 
     router = RuleRouter(
         [
@@ -900,8 +900,8 @@ def test_the_route_table_shows_them() -> None:
         ("/app/.*$", "rule", "", "dualroute.applications.DualRoute"),
         ("  /app/x", "GET, HEAD, POST", "x", "tests.test_rules.Item"),
     ]
-    assert list(_rows(router)) == rows
-    mounted = list(_rows(DualRoute([Mount("/m", app=router)])))
+    assert list(summary_rows(route_table(router))) == rows
+    mounted = list(summary_rows(route_table(DualRoute([Mount("/m", app=router)]))))
     assert mounted[0] == ("/m/*", "mount", "", "dualroute.rules.RuleRouter")
     assert mounted[1:] == [("  " + row[0], *row[1:]) for row in rows]
 

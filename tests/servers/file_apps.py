@@ -68,7 +68,7 @@ async def file_async(request: Request) -> Response:
 def how(connection: Any) -> Generator[Any, Any, Response]:
     """Tell whether the server is going to send the body by itself."""
     response: Response = yield connection
-    response.headers["x-native"] = str(is_native(response.body_iterator))
+    response.headers["x-native"] = str(is_native(response))
     return response
 
 

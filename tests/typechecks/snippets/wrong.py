@@ -188,7 +188,7 @@ def returns_a_text(request: SyncRequest, error: Exception) -> str:
 DualRoute(middleware=[calls_next])  # mypy: list-item; pyright: reportArgumentType
 DualRoute(middleware=[waits])  # mypy: list-item; pyright: reportArgumentType
 Route("/", good, middleware=waits)  # mypy: arg-type; pyright: reportArgumentType
-app.add_middleware(good)  # mypy: arg-type; pyright: reportArgumentType
+app.add_middleware(good)  # mypy: arg-type; pyright: reportArgumentType, reportCallIssue
 DualRoute(exception_handlers={404: one_argument})  # mypy: dict-item; pyright: reportArgumentType
 DualRoute(exception_handlers={404: returns_a_text})  # mypy: dict-item; pyright: reportArgumentType
 DualRoute(exception_handlers={"404": good})  # mypy: dict-item; pyright: reportArgumentType
