@@ -28,6 +28,7 @@ from dualroute_asgi.mounted import ASGIApp
 
 if TYPE_CHECKING:
     from dualroute import connection, delegates
+    from dualroute.handlers import Handler
 
 __all__ = ["DelegateApp"]
 
@@ -47,7 +48,7 @@ class DelegateApp(ASGIApp):
 
     def __init__(self, *, buffer_size: int = BUFFER_SIZE) -> None:
         super().__init__(_run, buffer_size=buffer_size, lifespan=False)
-        self.websocket_handler = None
+        self.websocket_handler: Handler | None = None
 
     def described(self) -> str:
         return "a message delegate"
