@@ -16,9 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.callables import endpoint_name
-from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
+from dualroute.endpointroutes import Route, WebSocketRoute
 from dualroute.endpoints import WebSocketEndpoint, http_handlers, websocket_handler
 from dualroute.exceptions import NoMatchFound
 from dualroute.foreign import ForeignApp, foreign_app
@@ -43,131 +42,7 @@ _E = TypeVar("_E", bound="Endpoint")
 _W = TypeVar("_W", bound="WebSocketHandler")
 
 
-class _EndpointRoute(BaseRoute):
-    """A route that ends at an endpoint."""
-
-    protocol = "http"
-
-    def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[MiddlewareFunction]) -> None:
-        self.path = path
-        self.endpoint = endpoint
-        self.template: Template = Template(path)
-        self.name: str | None = endpoint_name(endpoint) if name is None else name
-        self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, repr(self))
-        self._pass_for_asgi()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r})"
-
-    @property
-    def param_convertors(self) -> dict[str, Convertor[Any]]:
-        """The convertor of each path parameter."""
-        return self.template.convertors
-
-    def names(self) -> Iterator[str]:
-        if self.name:
-            yield self.name
-
-    def signatures(self, name: str) -> Iterator[tuple[str, ...]]:
-        if name == self.name:
-            yield tuple(self.template.convertors)
-
-    def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
-        if name != self.name or params.keys() != self.template.convertors.keys():
-            return None
-        return URLPath(quote_path(self.template.fill(params)), protocol=self.protocol)
-
-    def reverse_args(self, name: str, args: tuple[Any, ...]) -> URLPath | None:
-        if len(args) != len(self.template.convertors):
-            return None
-        return self.reverse(name, dict(zip(self.template.convertors, args, strict=True)))
-
-
-class Route(_EndpointRoute):
-    """A path whose requests an endpoint answers.
-
-    Args:
-        path: the path template, such as ``/users/{user_id:int}``.
-        endpoint: a function taking the request, `def` or `async def` (or a partial, a bound method, an instance with
-            ``__call__``), or an HTTPEndpoint class.
-        methods: the HTTP methods it takes.  A function takes GET unless told otherwise; a class takes those it has a
-            method for.  GET brings HEAD along.
-        name: the name for reverse look-up; the endpoint's own name where it is None.
-        include_in_schema: False to leave it out of generated schemas.
-        middleware: generator middleware around this route alone, outermost first.
-        limits: how much of a request is taken; the app's limits where it is None.
-        sync_to_thread: False for a `def` that never blocks: it then runs on the event loop under ASGI, in no thread.
-
-    Raises ValueError for a malformed path or method, and TypeError where the endpoint can't take the request and the
-    path's parameters.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        endpoint: Endpoint,
-        *,
-        methods: Iterable[str] | None = None,
-        name: str | None = None,
-        include_in_schema: bool = True,
-        middleware: Sequence[MiddlewareFunction] = (),
-        limits: Limits | None = None,
-        sync_to_thread: bool = True,
-    ) -> None:
-        super().__init__(path, endpoint, name, middleware)
-        self.limits: Limits | None = limits
-        self.include_in_schema = include_in_schema
-        self.handlers: dict[str, Handler] = http_handlers(
-            endpoint,
-            methods,
-            params=self.template.convertors,
-            where=repr(self),
-            inline=not sync_to_thread,
-        )
-        self.methods: frozenset[str] = frozenset(self.handlers)
-
-    def entries(self) -> Iterator[Entry]:
-        yield Entry(self, self.template, kinds=(HTTP,), methods=self.methods)
-
-    def handler_for(self, method: str) -> Handler:
-        """Return what answers `method`, one of `methods`."""
-        return self.handlers[method]
-
-
-class WebSocketRoute(_EndpointRoute):
-    """A path whose websockets an endpoint serves: on ASGI only, since WSGI has none.
-
-    Args:
-        path: the path template.
-        endpoint: an `async def` taking the websocket, or a WebSocketEndpoint class.
-        name: the name for reverse look-up; the endpoint's own name where it is None.
-        middleware: generator middleware around this route alone; those marked by `covers("websocket")` apply.
-        limits: how large a message may be, and how long one is waited for; the app's limits where it is None.
-
-    Raises ValueError for a malformed path, and TypeError where the endpoint is not `async def`, or can't take the
-    websocket and the path's parameters.
-    """
-
-    protocol = "websocket"
-
-    def __init__(
-        self,
-        path: str,
-        endpoint: WebSocketHandler,
-        *,
-        name: str | None = None,
-        middleware: Sequence[MiddlewareFunction] = (),
-        limits: Limits | None = None,
-    ) -> None:
-        super().__init__(path, endpoint, name, middleware)
-        self.limits: Limits | None = limits
-        self.websocket_handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
-
-    def entries(self) -> Iterator[Entry]:
-        yield Entry(self, self.template, kinds=(WEBSOCKET,))
-
-
-class _Container(BaseRoute):
+class Container(BaseRoute):
     """A route that leads to an app: a Mount or a Host."""
 
     foreign: ForeignApp | None = None
@@ -292,7 +167,7 @@ class _Container(BaseRoute):
         raise NotImplementedError
 
 
-class Mount(_Container):
+class Mount(Container):
     """An app, or more routes, below a path prefix.
 
     Args:
@@ -339,7 +214,7 @@ class Mount(_Container):
         return URLPath(quote_path(self.template.fill(own)) + inside, inside.protocol, inside.host)
 
 
-class Host(_Container):
+class Host(Container):
     """An app behind a host name.
 
     Args:

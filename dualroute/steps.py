@@ -23,7 +23,7 @@ from dualroute.handlers import Handler
 from dualroute.matchers import Groups, PathMatches
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Found, Given, Miss, enter
 from dualroute.paths import Template
-from dualroute.routing import _Container as Container
+from dualroute.routing import Container
 from dualroute.rulehandlers import (
     Arguments,
     RuleHandler,
