@@ -184,7 +184,10 @@ class WebSocket(HTTPConnection):
             raise RuntimeError(f"{kind!r} can't be sent: the websocket was closed")
         try:
             await self._send_event(message)
-        except OSError:
+        except (OSError, RuntimeError) as error:
+            # The specification has the server raise OSError.  Gunicorn's worker lets through what uvloop raises.
+            if isinstance(error, RuntimeError) and "the handler is closed" not in str(error):
+                raise
             self.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from None
 

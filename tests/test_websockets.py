@@ -547,7 +547,12 @@ def test_an_unhandled_disconnect_ends_the_session_quietly(caplog: pytest.LogCapt
     assert own_records(caplog) == []
 
 
-def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")]
+)
+def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     seen: list[int] = []
 
     async def talk(websocket: WebSocket) -> None:
@@ -566,7 +571,7 @@ def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(caplo
 
         async def send(message: Message) -> None:
             if message["type"] == "websocket.send":
-                raise OSError("gone")
+                raise error
             assert message["type"] == "websocket.accept", "nothing is sent to who is gone"
 
         scope = {"type": "websocket", "path": "/ws", "headers": [(b"host", b"testserver")]}
