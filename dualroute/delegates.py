@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from dualroute.connection import cookie_parser, quote_query
+from dualroute.connection import HTTPConnection as _Connection
+from dualroute.connection import quote_query
 from dualroute.datastructures import Headers, MutableHeaders
 from dualroute.outgoing import HTTPOutputError, Outgoing, Written, piece_of, response_for
 from dualroute.paths import quote_path
 from dualroute.targets import Target
-from dualroute.translation import environ_headers, scope_headers
 from dualroute.types import Environ, Scope
 
 __all__ = [
@@ -277,13 +277,12 @@ class HTTPServerRequest:
         "__weakref__",
         "_arguments",
         "_connection",
-        "_cookies",
         "_environ",
-        "_headers",
         "_path",
         "_quoted",
         "_scope",
         "_search",
+        "_seen",
         "_server_connection",
         "_target",
     )
@@ -299,8 +298,7 @@ class HTTPServerRequest:
         self._target = target
         self._path = path
         self._quoted: str | None = None
-        self._headers: Headers | None = None
-        self._cookies: dict[str, str] | None = None
+        self._seen: _Connection | None = None
         self._arguments: dict[str, list[bytes]] | None = None
         self._connection: HTTPConnection | None = None
         self._server_connection: ServerConnection | None = None
@@ -308,6 +306,13 @@ class HTTPServerRequest:
 
     def __repr__(self) -> str:
         return f"<HTTPServerRequest {self.method} {self.host}{self.uri}>"
+
+    @property
+    def _as_connection(self) -> _Connection:
+        """The same request by the names of the rest of the house."""
+        if self._seen is None:
+            self._seen = _Connection.routed(self._scope, self._environ, self._target, None)
+        return self._seen
 
     @property
     def method(self) -> str:
@@ -324,11 +329,7 @@ class HTTPServerRequest:
     @property
     def query(self) -> str:
         """The query string as sent, without its question mark."""
-        if self._environ is not None:
-            return str(self._environ.get("QUERY_STRING", ""))
-        assert self._scope is not None, "a request has a scope or an environ"
-        query: bytes = self._scope.get("query_string") or b""
-        return query.decode("latin-1")
+        return self._as_connection.query_string
 
     @property
     def uri(self) -> str:
@@ -339,13 +340,7 @@ class HTTPServerRequest:
     @property
     def headers(self) -> Headers:
         """The request headers; a repeated one is one value joined by commas, as everywhere."""
-        if self._headers is None:
-            if self._environ is not None:
-                self._headers = Headers(environ_headers(self._environ))
-            else:
-                assert self._scope is not None, "a request has a scope or an environ"
-                self._headers = Headers(scope_headers(self._scope["headers"]))
-        return self._headers
+        return self._as_connection.headers
 
     @property
     def host(self) -> str:
@@ -360,28 +355,19 @@ class HTTPServerRequest:
     @property
     def protocol(self) -> str:
         """Either http or https, also where the request asks for a websocket."""
-        if self._environ is not None:
-            return str(self._environ["wsgi.url_scheme"])
-        assert self._scope is not None, "a request has a scope or an environ"
-        scheme = self._scope.get("scheme") or "http"
+        scheme = self._as_connection.scheme
         return {"ws": "http", "wss": "https"}.get(scheme, scheme)
 
     @property
     def remote_ip(self) -> str:
         """The peer's address; 0.0.0.0 where the server tells none (a unix socket)."""
-        if self._environ is not None:
-            return self._environ.get("REMOTE_ADDR") or "0.0.0.0"
-        assert self._scope is not None, "a request has a scope or an environ"
-        client = self._scope.get("client")
-        return client[0] if client and client[0] else "0.0.0.0"
+        client = self._as_connection.client
+        return "0.0.0.0" if client is None else client.host
 
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies by name: plain values, where Tornado has morsels."""
-        if self._cookies is None:
-            header = self.headers.get("cookie")
-            self._cookies = cookie_parser(header) if header else {}
-        return self._cookies
+        return self._as_connection.cookies
 
     @property
     def query_arguments(self) -> dict[str, list[bytes]]:

@@ -111,9 +111,8 @@ def test_a_client_gone_half_way_closes_what_is_compressed(site: Running, token: 
     site.event("closed", token=token)
 
 
+@pytest.mark.parametrize("site", [name for name in SERVERS if by_name(name).protocol == "asgi"], indirect=True)
 def test_handshakes_of_websockets(site: Running) -> None:
-    if site.server.protocol == "wsgi":
-        pytest.skip("WSGI has no websockets")
     with opened(site, "/chat", additional_headers={**PROXY, "x-user": "tom", "x-request-id": "abc"}) as session:
         assert session.recv() == "wss tom abc"
     for status, headers in ((403, PROXY), (307, {**PROXY, "x-forwarded-proto": "http"})):
