@@ -76,6 +76,10 @@ class MultipartReader(FormReader):
             malformed("its boundary must have 1 to 70 characters of ASCII")
         delimiter = b"--" + boundary.encode("ascii")
         self._delimiter = delimiter
+        # A boundary with the line breaks around it, of which the second is no other boundary's first.
+        line = rb"%s(?:--|[^\S\r\n]*+(?:\r\n|\r|\n))" % re.escape(delimiter)
+        self._line = re.compile(rb"(?:\r\n|\r|\n)" + line)
+        self._first_line = re.compile(rb"(?:\A|\r\n|\r|\n)" + line)
         # A line that begins like a boundary, whose end has not come.
         self._open_line = re.compile(rb"(?:\r\n|\r|\n)%s(?:-|[^\S\r\n]*+\r?)\Z" % re.escape(delimiter))
         self._decoder = MultipartDecoder(boundary.encode("ascii"))
@@ -112,15 +116,21 @@ class MultipartReader(FormReader):
 
     def _safe_size(self, block: bytes) -> int:
         """Return how many bytes of a block come before what may be a boundary that is not there whole."""
-        found = self._open_line.search(block)
+        size = len(block)
+        begun = self._decoder.state is not State.PREAMBLE
+        after = 0  # the last boundary that is there whole
+        for match in (self._line if begun else self._first_line).finditer(block):
+            if match.end() < size or not block.endswith(b"\r"):  # which may be half a line break
+                after = match.end()
+        found = self._open_line.search(block, after)
         if found is not None:
             return found.start()
         # A line break, and the delimiter's beginning.
-        start = -len(self._delimiter)
+        start = max(after, size - len(self._delimiter))
         at = max(block.rfind(b"\n", start), block.rfind(b"\r", start))
         if at < 0 or not self._delimiter.startswith(block[at + 1 :]):
-            return len(block)
-        return at - 1 if block[at - 1 : at + 1] == b"\r\n" else at
+            return size
+        return at - 1 if at > after and block[at - 1 : at + 1] == b"\r\n" else at
 
     def _decode(self, block: bytes, *, last: bool = False) -> None:
         decoder = self._decoder

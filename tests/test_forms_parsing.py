@@ -340,6 +340,7 @@ def cut(body: bytes, places: list[int]) -> list[bytes]:
     block=st.integers(70, 140),
 )
 @example(tokens=[b"x", b"\r\n--B", b"-", b"-"], places=[60, 61, 62], block=70)
+@example(tokens=[*TOKENS[:2], *[TOKENS[-1]] * 3, b"\r\n--B", b" ", TOKENS[-1]], places=[], block=88)
 def test_pieces_and_blocks_make_no_difference(tokens: list[bytes], places: list[int], block: int) -> None:
     body = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"".join(tokens) + b"\r\n--B--\r\n"
     whole = outcome([body])
