@@ -186,7 +186,7 @@ class WebSocket(HTTPConnection):
             await self._send_event(message)
         except (OSError, RuntimeError) as error:
             # The specification has the server raise OSError.  Gunicorn's worker lets through what uvloop raises.
-            if isinstance(error, RuntimeError) and "the handler is closed" not in str(error):
+            if not isinstance(error, OSError) and "the handler is closed" not in str(error):
                 raise
             self.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from None

@@ -547,8 +547,17 @@ def test_an_unhandled_disconnect_ends_the_session_quietly(caplog: pytest.LogCapt
     assert own_records(caplog) == []
 
 
+class _Closed(ConnectionError, RuntimeError):
+    """As gunicorn has it."""
+
+
 @pytest.mark.parametrize(
-    "error", [OSError("gone"), RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")]
+    "error",
+    [
+        OSError("gone"),
+        _Closed("gone"),
+        RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed"),
+    ],
 )
 def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(
     caplog: pytest.LogCaptureFixture, error: Exception
