@@ -86,6 +86,29 @@ def test_importing_dualroute_loads_no_event_loop_no_adapter_and_no_werkzeug() ->
     assert loaded("import dualroute") & {"asyncio", "dualroute_asgi", "dualroute_wsgi", "werkzeug", "asgiref"} == set()
 
 
+CORE = (
+    *("applications", "background", "bodies", "callables", "connection", "convertors", "datastructures"),
+    *("endpointroutes", "endpoints", "exceptions", "exchange", "failures", "foreign", "handlers", "lifespan", "limits"),
+    *("matching", "middleware", "paths", "requests", "responses", "routes", "routing", "serving", "targets"),
+    *("translation", "types", "websockets"),
+)
+"""What `import dualroute` loads; everything else is loaded by those who use it."""
+
+
+def test_importing_dualroute_loads_no_battery() -> None:
+    script = """
+import json, sys
+import dualroute
+print(json.dumps([name for name in sys.modules if name.startswith("dualroute.")]))
+"""
+    folder = str(Path(str(import_module("dualroute").__file__)).parents[1])
+    environ = {**os.environ, "PYTHONPATH": folder}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True, env=environ
+    )
+    assert set(json.loads(ran.stdout)) <= {f"dualroute.{name}" for name in CORE}
+
+
 def test_middleware_is_loaded_when_it_is_imported_and_loads_no_library() -> None:
     names = ["authentication", "compression", "cors", "debugpage", "errors", "gzip", "httpsredirect", "opentelemetry"]
     names += ["proxy_headers", "rate_limit", "request_id", "sessions", "trustedhost"]
