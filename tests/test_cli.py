@@ -6,6 +6,7 @@ A start mostly waits, so where a test has several cases that differ in little it
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -185,20 +186,19 @@ def get(url: str) -> str:
 ports_given: set[int] = set()
 
 
-def free_port() -> int:
-    """Return a port that is free, as is the next one.
+_ports = itertools.count(20_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), 2)
 
-    Neither is returned again: between commands that start at the same time, port 0 might give one port twice.
-    """
+
+def free_port() -> int:
+    """Return a port that is free, as is the next one: none that the system hands out, and none of another worker's."""
     while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                two.bind(("127.0.0.1", port + 1))
-                if ports_given.isdisjoint({port, port + 1}):
-                    ports_given.update({port, port + 1})
-                    return port
+        port = next(_ports)
+        try:
+            for number in (port, port + 1):
+                socket.create_server(("127.0.0.1", number)).close()
+        except OSError:
+            continue
+        return port
 
 
 def test_serves_one_app_by_both_servers_until_a_signal(run: Run) -> None:
@@ -600,11 +600,12 @@ def test_an_import_that_fails_shows_the_users_frames(
 
 @pytest.mark.parametrize(("offset", "server"), [(0, "uvicorn (ASGI)"), (1, "gunicorn (WSGI)")])
 def test_a_port_in_use(run: Run, offset: int, server: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        command = run("hello.py", "--port", str(port - offset))
+    port = free_port()
+    taken = port + offset
+    with socket.create_server(("127.0.0.1", taken)):
+        command = run("hello.py", "--port", str(port))
         assert command.wait() == 2
-    line = f"dualroute: port {port} on 127.0.0.1 is in use, so {server} can't listen there; pass another --port\n"
+    line = f"dualroute: port {taken} on 127.0.0.1 is in use, so {server} can't listen there; pass another --port\n"
     assert command.output == line
 
 
