@@ -75,7 +75,7 @@ def test_a_request_has_tornados_vocabulary(protocol: str) -> None:
         method="PUT",
         query="a=1&a=2&b=&c=%C3%A9",
         headers=(("host", "Example.com:8000"), ("x-real-ip", "198.51.100.1"), ("cookie", "k=v; l=w")),
-        root_path="/root",
+        root_path="/base",
     )
     assert request.method == "PUT"
     assert request.path == "/caf%C3%A9/x"
@@ -91,7 +91,7 @@ def test_a_request_has_tornados_vocabulary(protocol: str) -> None:
     assert request.cookies == {"k": "v", "l": "w"}
     assert request.query_arguments == {"a": [b"1", b"2"], "b": [b""], "c": [b"\xc3\xa9"]}
     assert request.arguments == request.query_arguments
-    assert request.full_url() == "http://Example.com:8000/root/m/caf%C3%A9/x?a=1&a=2&b=&c=%C3%A9"
+    assert request.full_url() == "http://Example.com:8000/base/m/caf%C3%A9/x?a=1&a=2&b=&c=%C3%A9"
     assert repr(request) == "<HTTPServerRequest PUT Example.com:8000/caf%C3%A9/x?a=1&a=2&b=&c=%C3%A9>"
 
 

@@ -236,12 +236,12 @@ def test_the_request_knows_the_rule_and_what_it_gave(serve: Serve) -> None:
 
     by_place, by_name = Rule(PathMatches("/p/(.)"), endpoint), URLSpec("/n/(?P<n>.)", endpoint)
     app = DualRoute([Mount("/m/{mount:int}", app=RuleRouter([by_place, by_name]))])
-    client = serve(app, root_path="/root")
+    client = serve(app, root_path="/base")
     assert client.get("/m/1/p/x").text == "('x',) {}"
     assert client.get("/m/1/n/x").text == "() {'n': 'x'}"
     assert seen == [
-        (by_place, ("x",), {"mount": 1}, app, "/root/m/1", "/root/m/1/p/x"),
-        (by_name, (), {"mount": 1, "n": "x"}, app, "/root/m/1", "/root/m/1/n/x"),
+        (by_place, ("x",), {"mount": 1}, app, "/base/m/1", "/base/m/1/p/x"),
+        (by_name, (), {"mount": 1, "n": "x"}, app, "/base/m/1", "/base/m/1/n/x"),
     ]
 
 
@@ -258,7 +258,7 @@ def test_what_is_inside_sees_the_same_path_again(serve: Serve) -> None:
 
     app = DualRoute([Mount("/app", routes=[Route("/x", endpoint)])])
     router = RuleRouter([("/app/.*", RuleRouter([("/app/.*", app)]))])
-    assert serve(router, root_path="/root").get("/app/x").text == "/root/app /root/app/x"
+    assert serve(router, root_path="/base").get("/app/x").text == "/base/app /base/app/x"
 
 
 def test_combined_matchers_give_what_both_give(serve: Serve) -> None:
@@ -411,9 +411,9 @@ def test_a_mounted_one_matches_the_path_below_and_redirects_nothing(serve: Serve
 
 def test_the_path_may_be_empty_below_a_root_path(serve: Serve, protocol: str) -> None:
     router = RuleRouter([("", says("empty")), ("/", says("slash"))])
-    assert serve(router, root_path="/root").get("/").text == "slash"
-    extra = {"path": "/root"} if protocol == "asgi" else {"PATH_INFO": ""}
-    assert serve(router, root_path="/root", extra=extra).get("/").text == "empty"
+    assert serve(router, root_path="/base").get("/").text == "slash"
+    extra = {"path": "/base"} if protocol == "asgi" else {"PATH_INFO": ""}
+    assert serve(router, root_path="/base", extra=extra).get("/").text == "empty"
 
 
 def test_query_and_host_and_protocol_are_there_for_find_handler(serve: Serve) -> None:
@@ -444,7 +444,7 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.parametrize("app", [wsgi_app, asgi_app])
 def test_a_foreign_app_sees_the_path_as_it_is(app: Any, serve: Serve) -> None:
     router = RuleRouter([("/legacy(/.*)?", app)])
-    assert serve(router, root_path="/root").get("/legacy/x").text.split(" ")[-1].endswith("/legacy/x")
+    assert serve(router, root_path="/base").get("/legacy/x").text.split(" ")[-1].endswith("/legacy/x")
     assert serve(DualRoute([Mount("/m", app=router)])).get("/m/legacy/x").status_code == 200
     assert serve(router).get("/else").status_code == 404
 

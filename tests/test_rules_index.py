@@ -23,7 +23,7 @@ def answer_any(request: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def request(path: str) -> HTTPServerRequest:
-    target = Target("GET", "/root", path, "h", "h")
+    target = Target("GET", "/base", path, "h", "h")
     return HTTPServerRequest({"type": "http", "headers": []}, None, target, path)
 
 

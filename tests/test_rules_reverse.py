@@ -187,8 +187,8 @@ def test_names_are_found_through_rules_and_routes_alike(serve: Serve) -> None:
     assert rule_router.reverse_url("inner", 3) == "/app/3"
     assert rule_router.url_path_for("inner", n=3) == "/app/3"
     assert rule_router.url_path_for("named", a=1, b="b") == "/named/1/b"
-    serve(app, root_path="/root").get("/m/rule/7")
-    assert seen == ["http://testserver/root/m/rule/1"]
+    serve(app, root_path="/base").get("/m/rule/7")
+    assert seen == ["http://testserver/base/m/rule/1"]
 
 
 def test_what_is_not_found_names_what_there_is() -> None:

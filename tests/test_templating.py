@@ -90,8 +90,8 @@ def test_url_for(serve: Serve, folder: Path, colour: str) -> None:
     templates = Jinja2Templates(folder)
     here = handler(colour, lambda request: templates.TemplateResponse(request, "link.html"))
     inside = Mount("/users", name="users", routes=[Route("/{id:int}", here, name="one")])
-    answer = serve(DualRoute([Route("/here", here, name="here"), inside]), root_path="/root").get("/here")
-    assert answer.text == "http://testserver/root/users/7 http://testserver/root/here"
+    answer = serve(DualRoute([Route("/here", here, name="here"), inside]), root_path="/base").get("/here")
+    assert answer.text == "http://testserver/base/users/7 http://testserver/base/here"
 
 
 def test_a_name_that_no_route_has_is_an_error_of_the_handler(serve: Serve, folder: Path) -> None:

@@ -122,17 +122,17 @@ def test_redirects_are_followed_unless_told_otherwise(connect: Connect) -> None:
 
     app = DualRoute([Route("/", hello), Route("/away", away), Route("/slash/", hello)])
     assert connect(app).get("/away").text == "hello"
-    assert connect(app, root_path="/root").get("/slash").text == "hello"
+    assert connect(app, root_path="/base").get("/slash").text == "hello"
     assert connect(app, follow_redirects=False).get("/away").status_code == 307
 
 
-@pytest.mark.parametrize("path", ["/items", "/root/items"])
+@pytest.mark.parametrize("path", ["/items", "/base/items"])
 def test_a_root_path_may_be_left_out(connect: Connect, path: str) -> None:
     def show(request: SyncRequest) -> Response:
         return JSONResponse([request.scope["root_path"], request.url.path])
 
-    client = connect(DualRoute([Route("/items", show)]), root_path="/root/")
-    assert client.get(path).json() == ["/root", "/root/items"]
+    client = connect(DualRoute([Route("/items", show)]), root_path="/base/")
+    assert client.get(path).json() == ["/base", "/base/items"]
 
 
 def test_an_answer_to_head_has_no_body(connect: Connect) -> None:

@@ -85,11 +85,11 @@ def test_the_request_has_tornados_names_besides_our_own(asynchronous: bool, serv
         return tell(request)
 
     app = DualRoute([Mount("/m", app=RuleRouter([("/(.*)", drop(tell_async) if asynchronous else drop(tell))]))])
-    answer = serve(app, root_path="/root", base_url="http://testserver:8000").get("/m/a%20b?q=1", headers={"x-a": "A"})
+    answer = serve(app, root_path="/base", base_url="http://testserver:8000").get("/m/a%20b?q=1", headers={"x-a": "A"})
     assert answer.text.split("\n") == [
         "/a%20b?q=1", "q=1", "testserver:8000", "testserver", "http", "HTTP/1.1",
-        "127.0.0.1", "{'q': [b'1']}", "{'q': [b'1']}", "http://testserver:8000/root/m/a%20b?q=1",
-        "/root/m/a b", "/root/m", "A", "('a b',)",
+        "127.0.0.1", "{'q': [b'1']}", "{'q': [b'1']}", "http://testserver:8000/base/m/a%20b?q=1",
+        "/base/m/a b", "/base/m", "A", "('a b',)",
     ]  # fmt: skip
 
 
