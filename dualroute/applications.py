@@ -15,6 +15,7 @@ from dualroute.middleware import Middleware, MiddlewareFunction, checked_middlew
 from dualroute.routes import BaseRoute, RouteList
 from dualroute.routing import RouteDeclarations, Router
 from dualroute.serving import Servable
+from dualroute.timeouts import checked_timeout
 
 if TYPE_CHECKING:
     from dualroute.delegates import HTTPServerRequest
@@ -45,6 +46,8 @@ class DualRoute(RouteDeclarations, Servable):
             that this app is to replace route by route; also an endpoint, a Router or a DualRoute.
         fallback_on_405: True to send there too what matches a route by its path and none by its method.
         limits: how much of a request is taken.
+        timeout: how many seconds there are for a response to be there, after which the answer is 503; a mount or a
+            route may have another (see `dualroute.timeouts`).
         lifespan: what comes before the first request of a process, and after its last one: a function that takes the
             app and returns a context manager, such as one decorated with ``@contextlib.asynccontextmanager`` or
             ``@contextlib.contextmanager``.  The keys of the dict that it yields are attributes of `request.state` and
@@ -73,6 +76,7 @@ class DualRoute(RouteDeclarations, Servable):
         fallback: Any = None,
         fallback_on_405: bool = False,
         limits: Limits | None = None,
+        timeout: float | None = None,
         lifespan: LifespanFunction | None = None,
         max_threads: int = 40,
         default_host: str | None = None,
@@ -90,6 +94,7 @@ class DualRoute(RouteDeclarations, Servable):
         self.router.lifespan = app_lifespan(lifespan, self, on_startup, on_shutdown)
         self.fallback_on_405 = fallback_on_405
         self.limits: Limits | None = limits
+        self.timeout: float | None = checked_timeout(timeout, "DualRoute")
         self.middleware: list[MiddlewareFunction] = list(checked_middleware(middleware, "DualRoute"))
         self._debug = debug
         if debug:
@@ -240,6 +245,17 @@ def foreign_class(protocol: str) -> type[ForeignApp]:
     from dualroute_asgi.mounted import ASGIApp
 
     return ASGIApp
+
+
+def surrounding_class(protocol: str) -> Any:
+    """Return the class that has a middleware of a protocol, "WSGI" or "ASGI", around what is further in."""
+    if protocol == "WSGI":
+        from dualroute_wsgi.around import WSGISurrounding
+
+        return WSGISurrounding
+    from dualroute_asgi.around import ASGISurrounding
+
+    return ASGISurrounding
 
 
 def message_delegates() -> ForeignApp:

@@ -54,8 +54,8 @@ class BackgroundTasks:
         tasks: the first of them; more are added by `add_task`.
     """
 
-    def __init__(self, tasks: Iterable[BackgroundTask] | None = None) -> None:
-        self.tasks: list[BackgroundTask] = list(tasks or ())
+    def __init__(self, tasks: Iterable[BackgroundTask | BackgroundTasks] | None = None) -> None:
+        self.tasks: list[BackgroundTask | BackgroundTasks] = list(tasks or ())
 
     def add_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Append a function with its arguments: see `BackgroundTask`."""

@@ -12,8 +12,8 @@ client stopped short.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
 from dualroute.types import Environ, Message, Receive
@@ -21,11 +21,16 @@ from dualroute.types import Environ, Message, Receive
 if TYPE_CHECKING:
     from dualroute.forms import KeptForm
     from dualroute.limits import Limits
+    from dualroute.responses import Response
+    from dualroute.timeouts import TimeLimit
 
 __all__ = ["Channel", "InputChannel", "KeptChannel", "ReceiveChannel", "streamable"]
 
 # More digits than any body has bytes, and fewer than int() refuses.
 _LENGTH = re.compile("[0-9]{1,18}", re.ASCII)
+
+_T = TypeVar("_T")
+_C = TypeVar("_C", bound="Channel")
 
 BUFFER_SIZE = 1_048_576
 """How many bytes at most lie between two threads, each way, unless an app is told otherwise."""
@@ -35,17 +40,21 @@ CHUNK_SIZE = 65_536
 
 
 class Channel:
-    """The body of one request; the base of both kinds.
+    """The body of one request, and what else an adapter has for it; the base of both kinds.
 
     `body` is the whole body once it has been read as one, `form` the form once it has been read as that, and `consumed`
     tells that pieces were handed out; `ended` that there are no more, `cut_short` that there should have been, and
-    `too_large` that there are more than `limit` bytes.  `limits` are those that the route was found to have.
+    `too_large` that there are more than `limit` bytes.  `limits` are those that the route was found to have,
+    and `time_limit` the time that there is for its response, if that is limited.  `outer` is the request's own channel,
+    where this one stands for a body that a middleware gives in its place.
     """
 
     # On the class until they change, since most requests are answered without a look at their body.
     body: bytes | None = None
     form: KeptForm | None = None
     limits: Limits | None = None
+    time_limit: TimeLimit | None = None
+    outer: Channel | None = None
     consumed: bool = False
     ended: bool = False
     cut_short: bool = False
@@ -74,6 +83,41 @@ class Channel:
     def in_server_thread(self, function: Callable[[], None]) -> None:
         """Have the thread of a WSGI server call `function`, which does not fail, before it sends anything."""
         function()
+
+    async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
+        """Perform an exchange inside that of the request, from an `async def`: see `dualroute.exchange.Driver`."""
+        return await self._require_outer().drive_async(exchange)
+
+    def drive(self, exchange: Generator[Any, Any, _T]) -> _T:
+        """Do the same, from a thread."""
+        return self._require_outer().drive(exchange)
+
+    def over(self, receive: Receive) -> Channel:
+        """Return a channel for the same request, whose body is what `receive` gives; both colours can read it."""
+        return self._require_outer().over(receive)
+
+    def over_input(self, environ: Environ) -> Channel:
+        """Return a channel for the same request, whose body is what ``wsgi.input`` of `environ` gives."""
+        return self._require_outer().over_input(environ)
+
+    def pieces_of(self, response: Response) -> Any:
+        """Return the pieces of a response that is iterated over, for an `async def` to send.
+
+        They have the methods `advance_async` and `close_async` of a `BodyStream` that is async.
+        """
+        return self._require_outer().pieces_of(response)
+
+    def _require_outer(self) -> Channel:
+        if self.outer is None:
+            raise RuntimeError(
+                "this request was made by hand, and did not come through an app: nothing can be inside it"
+            )
+        return self.outer
+
+    def _share_limits(self, channel: _C) -> _C:
+        """Have another channel for the same request keep to the same limits, and return it."""
+        channel.limits, channel.limit, channel.time_limit = self.limits, self.limit, self.time_limit
+        return channel
 
     def may_have_body(self) -> bool:
         """Tell whether the request may have a body, without reading it."""

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.paths import quote_path
-from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.targets import Target, authority_of_scope, host_of, target_from_environ, target_from_scope
 from dualroute.translation import (
+    environ_after_scope,
     environ_headers,
     joined_headers,
     readdressed_environ,
     readdressed_scope,
+    scope_after_environ,
     scope_from_environ,
     scope_headers,
 )
 from dualroute.types import Environ, Receive, Scope
 
 if TYPE_CHECKING:
-    from dualroute.exchange import Call
+    from dualroute.exchange import Call, Driver
     from dualroute.middleware.sessions import Session
     from dualroute.responses import Response
 
@@ -34,6 +36,9 @@ _QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
 # What middleware makes for the handlers and a scope shows, as Starlette's does.
 _ATTACHED = ("session", "auth", "user")
+
+# What a connection reads off its scope when it is asked, and the names of that there.
+_TOLD_BY_SCOPE = ("headers", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
 __all__ = ["HTTPConnection", "cookie_parser"]
 
@@ -222,6 +227,66 @@ class HTTPConnection:
         self._target = target
         self._headers = self._url = self._scope = None
 
+    @property
+    def driver(self) -> Driver:
+        """What has done what is inside a middleware that does not leave that to the exchange: see `Nest`.
+
+        Raises RuntimeError for a connection that did not come through an app.
+        """
+        if self._channel is None:
+            raise RuntimeError("this connection was made by hand, and did not come through an app")
+        return self._channel
+
+    def inside_scope(self, scope: Scope, channel: Channel | None) -> Self:
+        """Return this connection as it goes on behind an ASGI middleware.
+
+        Routing has been done: another path in the scope changes nothing.
+
+        Args:
+            scope: what the middleware has passed on.
+            channel: where the body comes from now.
+        """
+        view = self._inside(channel)
+        given = self.scope
+        if any(scope.get(name) != given.get(name) for name in _TOLD_BY_SCOPE):
+            target = self._target._replace(method=scope.get("method") or "GET")
+            if scope["headers"] != given["headers"]:
+                authority = authority_of_scope(scope)
+                target = target._replace(authority=authority, host=host_of(authority))
+            view._target = target
+            if self._environ is not None:
+                view._environ = environ_after_scope(self._environ, scope, target)
+            if self._given_scope is not None:
+                view._given_scope = scope
+            view._headers = view._query_params = view._cookies = view._url = None
+        view._attached = {**(self._attached or {}), **{name: scope[name] for name in _ATTACHED if name in scope}}
+        view._scope = scope
+        return view
+
+    def inside_environ(self, environ: Environ, channel: Channel | None) -> Self:
+        """Return this connection as it goes on behind a WSGI middleware: see `inside_scope`.
+
+        Args:
+            environ: what the middleware has passed on.
+            channel: where the body comes from now.
+        """
+        view = self._inside(channel)
+        authority = environ.get("HTTP_HOST") or self._target.authority
+        view._target = self._target._replace(
+            method=environ["REQUEST_METHOD"], authority=authority, host=host_of(authority)
+        )
+        view._environ = environ
+        if self._given_scope is not None:
+            view._given_scope = scope_after_environ(self._given_scope, environ, view._target)
+        view._headers = view._query_params = view._cookies = view._url = view._scope = None
+        return view
+
+    def _inside(self, channel: Channel | None) -> Self:
+        self.amendments  # noqa: B018  # made now, so that it is shared
+        view = self._as(type(self))
+        view._channel = channel
+        return view  # type: ignore[return-value]  # of the class that was asked for
+
     def _as(self, cls: type[HTTPConnection]) -> HTTPConnection:
         """Return a view of this connection as another class; both share the body and the state."""
         self.state  # noqa: B018  # made now, so that it is shared
@@ -300,7 +365,8 @@ class HTTPConnection:
         Raises RuntimeError where there is no `SessionMiddleware` around.
         """
         session: Session = self._made_by("SessionMiddleware", "session")
-        session.mark_accessed()
+        if hasattr(session, "mark_accessed"):  # one that an ASGI middleware made is a plain dict
+            session.mark_accessed()
         return session
 
     @property

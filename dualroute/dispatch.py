@@ -24,6 +24,7 @@ from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.routing import Host, Mount, Router, WebSocketRoute
 from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.timeouts import TimeLimit, innermost_timeout
 from dualroute.types import Environ, Receive, Scope, Send
 from dualroute.websockets import WebSocket
 
@@ -108,6 +109,8 @@ class Dispatcher:
             channel.limits = plan.limits
             if plan.limits.max_body_size is not None:
                 channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
+        if plan.timeout is not None:
+            channel.time_limit = TimeLimit(plan.timeout)
         return request, exchange(plan, request)
 
     def open_websocket(
@@ -245,11 +248,21 @@ class Dispatcher:
         middleware, handlers, app = self._surroundings(trail, kind)
         route = trail[-1]
         limits = self._limits(trail)
+        timeout = self._timeout(trail)
         handler: Handler = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
-        if kind == HTTP and not middleware and limits is None:
+        if kind == HTTP and not middleware and limits is None and timeout is None:
             handler = route.bare_handler or handler
         shown = route if route.rule is None else route.rule
-        plan = Plan(handler.call, middleware, handlers, is_async=handler.is_async, route=shown, app=app, limits=limits)
+        plan = Plan(
+            handler.call,
+            middleware,
+            handlers,
+            is_async=handler.is_async,
+            route=shown,
+            app=app,
+            limits=limits,
+            timeout=timeout,
+        )
         plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS and not any(step.passing for step in trail):
@@ -266,6 +279,12 @@ class Dispatcher:
                 if inner is not None:
                     limits = inner.inside(limits)
         return limits
+
+    def _timeout(self, trail: tuple[Any, ...]) -> float | None:
+        timeouts = [self.app.timeout if self.app is not None else None]
+        for step in trail:
+            timeouts += [step.timeout, step.inner_app and step.inner_app.timeout]
+        return innermost_timeout(*timeouts)
 
     def _surroundings(self, trail: tuple[Any, ...], kind: int) -> tuple[list[Any], list[dict[Any, Any]], Any]:
         """Return the middleware around a trail (outermost first), the exception handlers (innermost first), the app."""

@@ -14,6 +14,7 @@ from dualroute.matching import HTTP, WEBSOCKET, Entry
 from dualroute.middleware import MiddlewareFunction, checked_middleware
 from dualroute.paths import Template, quote_path
 from dualroute.routes import BaseRoute
+from dualroute.timeouts import checked_timeout
 
 if TYPE_CHECKING:
     from dualroute.limits import Limits
@@ -76,9 +77,11 @@ class Route(_EndpointRoute):
         middleware: generator middleware around this route alone, outermost first.
         limits: how much of a request is taken; the app's limits where it is None.
         sync_to_thread: False for a `def` that never blocks: it then runs on the event loop under ASGI, in no thread.
+        timeout: how many seconds there are for the response to be there, after which the answer is 503; those of the
+            app where it is None, and ``math.inf`` for any number (see `dualroute.timeouts`).
 
-    Raises ValueError for a malformed path or method, and TypeError where the endpoint can't take the request and the
-    path's parameters.
+    Raises ValueError for a malformed path or method, or a timeout that is no positive number, and TypeError where the
+    endpoint can't take the request and the path's parameters.
     """
 
     def __init__(
@@ -92,9 +95,11 @@ class Route(_EndpointRoute):
         middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
         sync_to_thread: bool = True,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
         self.limits: Limits | None = limits
+        self.timeout: float | None = checked_timeout(timeout, repr(self))
         self.include_in_schema = include_in_schema
         self.handlers: dict[str, Handler] = http_handlers(
             endpoint,

@@ -12,6 +12,7 @@ __all__ = [
     "BodyTooLarge",
     "ClientDisconnect",
     "HTTPException",
+    "HandlerTimeout",
     "MalformedBody",
     "MultiPartException",
     "NoMatchFound",
@@ -85,6 +86,18 @@ class BodyTooLarge(HTTPException):
         self.limit = limit
         self.message: str = message or f"the request body may have {limit} bytes"
         super().__init__(413, f"Content Too Large: {self.message}")
+
+
+class HandlerTimeout(HTTPException):
+    """A response was not there within the ``timeout=`` that its route has: status 503.
+
+    Args:
+        timeout: how many seconds there were.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(503, f"Service Unavailable: there was no answer within {timeout:g} s")
+        self.timeout = timeout
 
 
 class ClientDisconnect(Exception):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
@@ -30,9 +30,23 @@ if TYPE_CHECKING:
     from dualroute.lifespan import AppLifespan
     from dualroute.limits import Limits
 
-__all__ = ["Call", "Exchange", "Plan", "exchange"]
+__all__ = [
+    "Call",
+    "Driver",
+    "Exchange",
+    "Inside",
+    "Nest",
+    "NextPiece",
+    "Plan",
+    "exchange",
+    "only",
+    "perform",
+    "perform_async",
+]
 
 logger: logging.Logger = logging.getLogger("dualroute")
+
+_T = TypeVar("_T")
 
 
 class Call:
@@ -50,6 +64,11 @@ class Call:
     """
 
     __slots__ = ("args", "function", "handler", "inline", "is_async")
+
+    nests: ClassVar[bool] = False
+    """True for a `Nest`."""
+    is_timed: ClassVar[bool] = True
+    """False for a `NextPiece`, which has all the time it wants."""
 
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         self.function: Callable[..., Any] = function
@@ -80,6 +99,51 @@ class Call:
         return f"Call({self.function!r}, *{self.args!r})"
 
 
+class Nest(Call):
+    """A call of something that has what is further in done by itself, and not by the exchange around it.
+
+    A middleware yields one in place of the connection, and is sent what `function` returned: the response.  The last
+    argument of `function` is an `Inside`, which the exchange adds.  What it gets of that, its `exchange` method, it has
+    done by the connection's `driver`.
+    """
+
+    __slots__ = ()
+
+    nests: ClassVar[bool] = True
+
+
+class NextPiece(Call):
+    """A call for the next piece of a body, which may come after the response is there."""
+
+    __slots__ = ()
+
+    is_timed: ClassVar[bool] = False
+
+
+class Inside:
+    """What is further in than a middleware.
+
+    Args:
+        plan: the plan.
+        index: the place in it of the middleware around all that.
+    """
+
+    __slots__ = ("index", "plan")
+
+    def __init__(self, plan: Plan, index: int) -> None:
+        self.plan = plan
+        self.index = index
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing stands around the middleware that would have to see the response."""
+        return self.index == 0 and self.plan.limits is None and self.plan.timeout is None
+
+    def exchange(self, connection: HTTPConnection) -> Exchange:
+        """Return the exchange that answers `connection`, a new one each time."""
+        return _further_in(self.plan, self.index, connection)
+
+
 Exchange: TypeAlias = Generator[Call, Any, Response | None]
 """Yields calls, is sent their outcomes, and returns the response (None for a websocket that was served)."""
 
@@ -97,9 +161,10 @@ class Plan:
         route: the route that matched, or None.
         app: the app that it belongs to, or None.
         limits: the limits that were set around it, each from the innermost that sets it, or None.
+        timeout: how many seconds there are until the response has to be there, or None.
     """
 
-    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "lives", "middleware", "route")
+    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "lives", "middleware", "route", "timeout")
 
     lives: tuple[AppLifespan, ...]
     """The lifespans of the apps that it goes through, the outermost first."""
@@ -114,6 +179,7 @@ class Plan:
         route: Any = None,
         app: Any = None,
         limits: Limits | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.endpoint: Callable[[Any], Call] = endpoint
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
@@ -122,6 +188,7 @@ class Plan:
         self.route: Any = route
         self.app: Any = app
         self.limits: Limits | None = limits
+        self.timeout: float | None = timeout
         self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
@@ -140,6 +207,78 @@ class Plan:
             if last and 500 in handlers and not isinstance(error, HTTPException):
                 return handlers[500]
         return None
+
+
+class Driver(Protocol):
+    """What has an exchange done that is inside another one's call: an adapter, for one connection.
+
+    `drive_async` is for an `async def`, and `drive` for a `def`, which then waits.  Either performs each call in the
+    colour that it has.  What is bound to context variables inside is bound for the caller afterwards.
+    """
+
+    async def drive_async(self, exchange: Generator[Call, Any, _T], /) -> _T:
+        """Perform what `exchange` asks for, and return what it returns."""
+        ...
+
+    def drive(self, exchange: Generator[Call, Any, _T], /) -> _T:
+        """Do the same, from a thread."""
+        ...
+
+
+def perform(exchange: Generator[Call, Any, _T], run_async: Callable[[Call], Any]) -> _T:
+    """Drive an exchange in a thread: each `def` is called in place.
+
+    Args:
+        exchange: the exchange.
+        run_async: has an `async def` run, and waits for it.
+    """
+    try:
+        call = exchange.send(None)
+        while True:
+            try:
+                outcome = run_async(call) if call.is_async else call.function(*call.args)
+            except BaseException as error:
+                call = exchange.throw(error)
+            else:
+                call = exchange.send(outcome)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value
+    finally:
+        exchange.close()
+
+
+async def perform_async(exchange: Generator[Call, Any, _T], run_sync: Callable[[Call], Awaitable[Any]]) -> _T:
+    """Drive an exchange on an event loop: each `async def` is awaited in place.
+
+    Args:
+        exchange: the exchange.
+        run_sync: has a `def` that may block called elsewhere.
+    """
+    try:
+        call = exchange.send(None)
+        while True:
+            try:
+                if call.is_async:
+                    outcome = await call.function(*call.args)
+                elif call.inline:
+                    outcome = call.function(*call.args)
+                else:
+                    outcome = await run_sync(call)
+            except BaseException as error:
+                call = exchange.throw(error)
+            else:
+                call = exchange.send(outcome)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value
+    finally:
+        exchange.close()
+
+
+def only(call: Call) -> Generator[Call, Any, Any]:
+    """Return an exchange of one call."""
+    return (yield call)
 
 
 def exchange(plan: Plan, connection: HTTPConnection) -> Exchange:
@@ -219,6 +358,13 @@ def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
         return (yield from _recover(plan, connection, error, last=False))
 
 
+def _further_in(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
+    """Return the exchange of what is further in than the middleware at `index`."""
+    if index + 1 < len(plan.middleware):
+        return _layer(plan, index + 1, connection)
+    return _endpoint(plan, connection)
+
+
 def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Generator[Any, Any, Any]) -> Exchange:
     resume: Callable[[Any], Any] = layer.send
     outcome: Any = None
@@ -244,11 +390,11 @@ def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Genera
             outcome = None  # an exception would hold this frame, and this frame it
         try:
             if isinstance(step, Call):
+                if step.nests:
+                    step.args = (*step.args, Inside(plan, index))
                 outcome = yield step
-            elif index + 1 < len(plan.middleware):
-                outcome = yield from _layer(plan, index + 1, connection)
             else:
-                outcome = yield from _endpoint(plan, connection)
+                outcome = yield from _further_in(plan, index, connection)
             if not isinstance(step, Call):
                 given = outcome
             resume = layer.send

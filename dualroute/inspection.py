@@ -178,7 +178,8 @@ def _protocols(route: Any) -> tuple[str, ...]:
 
 
 def _middleware_name(middleware: Any) -> str:
-    return describe(getattr(middleware, "cls", None) or middleware)
+    owner = getattr(middleware, "__self__", middleware)
+    return describe(getattr(owner, "cls", None) or middleware)
 
 
 def _defined(target: Any, *, is_app: bool) -> str | None:

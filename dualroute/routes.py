@@ -40,6 +40,7 @@ class BaseRoute(Servable):
     name: str | None
     middleware: tuple[MiddlewareFunction, ...]
     limits: Limits | None = None
+    timeout: float | None = None
     template: Template
     inner_app: DualRoute | None = None
     """The application that it leads to, with middleware and handlers of its own; None for anything else."""

@@ -29,6 +29,7 @@ from dualroute.paths import Tail, Template, quote_path
 from dualroute.routes import BaseRoute, RouteList, first_path, path_by_args, reverse, standing_alone
 from dualroute.serving import Servable
 from dualroute.targets import require_host
+from dualroute.timeouts import checked_timeout
 
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
@@ -54,12 +55,14 @@ class Container(BaseRoute):
         name: str | None,
         middleware: Sequence[MiddlewareFunction],
         limits: Limits | None,
+        timeout: float | None,
         params: Collection[str],
     ) -> None:
         self.app = app
         self.name = name
         self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, repr(self))
         self.limits: Limits | None = limits
+        self.timeout: float | None = checked_timeout(timeout, repr(self))
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
         self.websocket_handler: Handler | None = None
@@ -178,6 +181,7 @@ class Mount(Container):
         name: the first part of the names inside (``{name}:{route}``); without one, the names inside stand as they are.
         middleware: generator middleware around everything inside, outermost first.
         limits: how much of a request is taken inside; those of the app around it where it is None.
+        timeout: how many seconds there are for a response inside, as for Route.
 
     Raises ValueError for a malformed path, and TypeError for an app that is none.
     """
@@ -191,6 +195,7 @@ class Mount(Container):
         *,
         middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.template: Template = Template(path, prefix=True)
         self.path: str = self.template.source
@@ -201,7 +206,7 @@ class Mount(Container):
         if "path" in self.template.convertors:
             raise ValueError(f"{self!r}: a prefix's parameter can't be called 'path', which stands for what follows")
         inside = Router(routes=routes) if app is None else app
-        super().__init__(inside, name, middleware, limits, self.template.convertors)
+        super().__init__(inside, name, middleware, limits, timeout, self.template.convertors)
 
     def __repr__(self) -> str:
         return f"Mount({self.path!r})"
@@ -224,6 +229,7 @@ class Host(Container):
         name: the first part of the names inside (``{name}:{route}``).
         middleware: generator middleware around everything inside, outermost first.
         limits: how much of a request is taken inside; those of the app around it where it is None.
+        timeout: how many seconds there are for a response inside, as for Route.
 
     Raises ValueError for a malformed host, and TypeError for an app that is none.
     """
@@ -236,6 +242,7 @@ class Host(Container):
         *,
         middleware: Sequence[MiddlewareFunction] = (),
         limits: Limits | None = None,
+        timeout: float | None = None,
     ) -> None:
         if not host or "/" in host:
             raise ValueError(f"a host is a name with an optional port, without slashes: {host!r}")
@@ -246,7 +253,7 @@ class Host(Container):
         self._written = Template(host, host=True)
         if any(isinstance(segment, Tail) for segment in self.template.segments):
             raise ValueError(f"{self!r}: a host can't hold a path parameter")
-        super().__init__(app, name, middleware, limits, self.template.convertors)
+        super().__init__(app, name, middleware, limits, timeout, self.template.convertors)
 
     def __repr__(self) -> str:
         return f"Host({self.host!r})"

@@ -149,7 +149,7 @@ class Step(Container):
         self._target_kwargs = target_kwargs
         self._where = where
         self._delegates = isinstance(target, HTTPServerConnectionDelegate) and not isinstance(target, Servable)
-        super().__init__(target, None, (), None, ())
+        super().__init__(target, None, (), None, None, ())
         kinds, methods = self._kinds_and_methods()
         if kinds:
             self.entry = Entry(self, _NO_PATH, kinds=kinds, methods=methods, prefix=True, child=self.finder)
@@ -308,7 +308,7 @@ class _Surroundings(Container):
 
     def __init__(self, app: DualRoute) -> None:
         self.template = _NO_PATH
-        super().__init__(app, None, (), None, ())
+        super().__init__(app, None, (), None, None, ())
         self.memory = Memory()
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dualroute.callables import describe, is_async_callable
-from dualroute.exchange import Call
+from dualroute.exchange import Call, NextPiece
 from dualroute.responses import Response
 
 if TYPE_CHECKING:
@@ -102,6 +102,15 @@ class Encoding:
                 return encoded
         return None
 
+    async def advance_async(self, fetch: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+        """Do the same where `fetch` is an `async def`."""
+        while not self._ended:
+            piece = await fetch()
+            encoded = self.end() if piece is None else self.feed(piece)
+            if encoded:
+                return encoded
+        return None
+
 
 class BodyStream:
     """The pieces of a response's `body_iterator`.
@@ -162,6 +171,16 @@ class BodyStream:
             raise BodyFailed(error) from error
         self._ended = True
         return None
+
+    def next_piece(self) -> Call:
+        """Return the call that gives the next piece as it is sent, or None after the last.  It raises BodyFailed."""
+        if self.is_async:
+            return NextPiece.known(self._advance_encoded if self.encoding is not None else self.advance_async, (), True)
+        return NextPiece.known(self.advance, (), False)
+
+    async def _advance_encoded(self) -> bytes | None:
+        assert self.encoding is not None, "this is for bodies that are encoded"
+        return await self.encoding.advance_async(self.advance_async)
 
     def close(self) -> Generator[Call, Any, None]:
         """Close the iterator and the iterable, each if it can be closed; they are often the same."""

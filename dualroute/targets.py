@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 from dualroute.exceptions import HTTPException
 from dualroute.types import Environ, Scope
 
-__all__ = ["Target", "host_of", "require_host", "target_from_environ", "target_from_scope"]
+__all__ = ["Target", "authority_of_scope", "host_of", "require_host", "target_from_environ", "target_from_scope"]
 
 # RFC 3986 section 3.2.2, less what no name on a network holds: userinfo, percent-encoding, sub-delims.
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -67,6 +67,12 @@ def target_from_scope(scope: Scope) -> Target:
                 path = rest
                 break
         root_path = root_path.rstrip("/")
+    authority = authority_of_scope(scope)
+    return Target(scope.get("method") or "GET", root_path, _clean(path, root_path), authority, host_of(authority))
+
+
+def authority_of_scope(scope: Scope) -> str:
+    """Return the Host header in an ASGI scope, or what stands in for it."""
     authority = ""
     for name, value in scope["headers"]:
         if name == b"host":
@@ -76,7 +82,7 @@ def target_from_scope(scope: Scope) -> Target:
         scheme: str = scope.get("scheme") or "http"
         server = scope.get("server")
         authority = _server_authority(scheme, *server) if server else "localhost"
-    return Target(scope.get("method") or "GET", root_path, _clean(path, root_path), authority, host_of(authority))
+    return authority
 
 
 def target_from_environ(environ: Environ) -> Target:

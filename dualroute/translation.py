@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from dualroute.datastructures import Address
 
 __all__ = [
+    "environ_after_scope",
     "environ_from_scope",
     "environ_headers",
     "joined_headers",
     "readdressed_environ",
     "readdressed_scope",
+    "scope_after_environ",
     "scope_from_environ",
     "scope_headers",
     "wsgi_text",
@@ -212,3 +214,23 @@ def readdressed_scope(
             *(pair for pair in scope["headers"] if pair[0] != b"host"),
         ],
     }
+
+
+def environ_after_scope(environ: Environ, scope: Scope, target: Target) -> Environ:
+    """Return an environ as it is where an ASGI middleware has passed on another scope than that of the environ."""
+    told = environ_from_scope(scope, target)
+    kept = {key: value for key, value in environ.items() if not _is_told(key)}
+    for key in ("SCRIPT_NAME", "PATH_INFO", "SERVER_PROTOCOL", "dualroute.scope", "wsgi.errors", *_SERVER):
+        told.pop(key)
+    return {**kept, **told}
+
+
+def _is_told(key: str) -> bool:
+    return key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR", "REMOTE_PORT")
+
+
+def scope_after_environ(scope: Scope, environ: Environ, target: Target) -> Scope:
+    """Return a scope as it is where a WSGI middleware has passed on another environ than that of the scope."""
+    told = scope_from_environ(environ, target)
+    names = ("method", "scheme", "query_string", "headers", "client", "server")
+    return {**scope, **{name: told[name] for name in names}}

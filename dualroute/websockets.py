@@ -21,6 +21,7 @@ from dualroute.targets import Target
 from dualroute.types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
+    from dualroute.exchange import Driver
     from dualroute.limits import Limits
 
 __all__ = ["MalformedMessage", "WebSocket", "WebSocketDisconnect", "WebSocketState"]
@@ -101,6 +102,24 @@ class WebSocket(HTTPConnection):
         self.client_state = self.application_state = WebSocketState.CONNECTING
 
     @property
+    def driver(self) -> Driver:
+        driver: Driver = self._require_bridge("what is inside a middleware needs")
+        return driver
+
+    def inside_session(self, scope: Scope, receive: Receive, send: Send) -> Self:
+        """Return this websocket as it goes on behind an ASGI middleware: see `inside_scope`.
+
+        Args:
+            scope: what the middleware has passed on.
+            receive: where events come from now; those that this one's limits refuse do not come so far.
+            send: where they go to.
+        """
+        view = self.inside_scope(scope, None)
+        view._open(receive, send)
+        view._bridge = self._bridge
+        return view
+
+    @property
     def subprotocols(self) -> list[str]:
         """The subprotocols that the peer offers, in its order of preference."""
         return list(self.scope.get("subprotocols") or ())
@@ -149,9 +168,9 @@ class WebSocket(HTTPConnection):
         """Call `function` in a thread of the pool, and return what it returns."""
         return await self._require_bridge().in_thread(function, *args)
 
-    def _require_bridge(self) -> Any:
+    def _require_bridge(self, who: str = "def methods need") -> Any:
         if self._bridge is None:
-            raise RuntimeError("def methods need a websocket that came through a DualRoute, a Router or another app")
+            raise RuntimeError(f"{who} a websocket that came through a DualRoute, a Router or another app")
         return self._bridge
 
     async def send(self, message: Message) -> None:

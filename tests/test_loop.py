@@ -22,6 +22,7 @@ import pytest
 from dualroute import DualRoute, JSONResponse, PlainTextResponse, Request, Response, Route
 from dualroute.types import Environ
 from dualroute_wsgi.adapter import HandOverChannel
+from dualroute_wsgi.desk import Desk
 from dualroute_wsgi.loop import WorkerLoop, worker_loop
 from tests.transports import call_wsgi
 
@@ -61,7 +62,7 @@ def call(app: Any, body: Any = b"") -> bytes:
 
 
 def on_loop(function: Callable[..., Any], *args: Any) -> Any:
-    return worker_loop().run(function, args, copy_context(), HandOverChannel(environ()))
+    return worker_loop().run(function, args, copy_context(), Desk())
 
 
 def python(script: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -219,7 +220,7 @@ def test_the_coroutine_runs_in_the_context_it_is_given() -> None:
 
     context = copy_context()
     context.run(variable.set, "given")
-    assert worker_loop().run(bind, (), context, HandOverChannel(environ())) == "given"
+    assert worker_loop().run(bind, (), context, Desk()) == "given"
     assert (context[variable], variable.get()) == ("bound on the loop", "default")
 
 
@@ -252,7 +253,7 @@ def test_a_read_that_was_given_up_is_taken_up_again_and_its_bytes_are_kept() -> 
             return b"abc"
 
     slow = Slow()
-    channel = HandOverChannel(environ(slow))
+    channel = HandOverChannel(environ(slow), threading.Semaphore())
 
     async def read() -> bytes:
         for _ in range(3):
@@ -261,7 +262,7 @@ def test_a_read_that_was_given_up_is_taken_up_again_and_its_bytes_are_kept() -> 
         go_on.set()
         return await channel.receive()
 
-    assert worker_loop().run(read, (), copy_context(), channel) == b"abc"
+    assert worker_loop().run(read, (), copy_context(), channel.desk) == b"abc"
     assert slow.reads == 1
 
 

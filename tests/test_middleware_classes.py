@@ -94,11 +94,11 @@ class NoGenerator:
         (lambda: Middleware(Stamp, valeu="x"), "valeu"),
         (lambda: Middleware(Stamp, value=""), "no value"),
         (lambda: Middleware("cors"), "takes a middleware class and its options, not 'cors'"),  # type: ignore[arg-type]
-        (lambda: Middleware(WrapsAnApp, level=2), "WrapsAnApp takes an application to wrap.*asgi_middleware"),
+        (lambda: Middleware(WrapsAnApp, levle=2), "levle"),
         (lambda: Middleware(NoGenerator), "a middleware is a generator function"),
         (lambda: DualRoute(middleware=CLASSES), r"Stamp is the class: write Stamp\(…\) or Middleware\(Stamp, …\)"),
         (lambda: Route("/x", plain, middleware=CLASSES), r"Route\('/x'\): .*Stamp is the class"),
-        (lambda: DualRoute().add_middleware(WrapsAnApp), "takes an application to wrap"),
+        (lambda: DualRoute().add_middleware(WrapsAnApp, levle=2), "levle"),
         (lambda: DualRoute().add_middleware(Stamp, valeu="x"), "valeu"),
     ],
 )

@@ -89,7 +89,18 @@ def test_importing_dualroute_loads_no_event_loop_no_adapter_and_no_werkzeug() ->
 CORE = (
     *("applications", "background", "bodies", "callables", "connection", "convertors", "datastructures"),
     *("endpointroutes", "endpoints", "exceptions", "exchange", "failures", "foreign", "handlers", "lifespan", "limits"),
-    *("matching", "middleware", "paths", "requests", "responses", "routes", "routing", "serving", "targets"),
+    *(
+        "matching",
+        "middleware",
+        "paths",
+        "requests",
+        "responses",
+        "routes",
+        "routing",
+        "serving",
+        "targets",
+        "timeouts",
+    ),
     *("translation", "types", "websockets"),
 )
 """What `import dualroute` loads; everything else is loaded by those who use it."""

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.bodies import BUFFER_SIZE, ReceiveChannel
-from dualroute.types import Message, Receive, Scope, Send
+from dualroute.bodies import BUFFER_SIZE, Channel, InputChannel, ReceiveChannel
+from dualroute.concurrency import run_in_threadpool, threads
+from dualroute.types import Environ, Message, Receive, Scope, Send
+from dualroute_asgi.driving import LoopVisits, drive
+from dualroute_asgi.sending import Pieces, pieces_of
+from dualroute_asgi.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from dualroute.responses import Response
 
 __all__ = ["BridgedChannel"]
+
+_T = TypeVar("_T")
 
 _EVENT_SIZE = 256
 """How many bytes an event that is kept counts for, beside those of its body, so that tiny pieces are bounded too."""
@@ -49,6 +59,8 @@ class BridgedChannel(ReceiveChannel):
     # Held by a thread that waits for an event to be kept.
     _thread_waits: threading.Lock | None = None
     _given_up: bool = False
+    # What threads have the loop run, once one does.
+    _visits: LoopVisits | None = None
 
     def __init__(self, receive: Receive, scope: Scope, send: Send | None = None) -> None:
         super().__init__(receive)
@@ -69,6 +81,32 @@ class BridgedChannel(ReceiveChannel):
             return  # a `def` on the event loop, which can't wait for it
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self.send_event(message), self._loop).result()
+
+    async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
+        return await drive(exchange, self._pool(), self, self.time_limit)
+
+    def drive(self, exchange: Generator[Any, Any, _T]) -> _T:
+        assert self._loop is not None, "prepare() comes before a thread"
+        if self._visits is None:
+            self._visits = LoopVisits(self._loop, self.time_limit)
+        return self._visits.drive(exchange)
+
+    def _pool(self) -> ThreadPool:
+        pool = threads.get()
+        assert isinstance(pool, ThreadPool), "who serves a request has said which its threads are"
+        return pool
+
+    def over(self, receive: Receive) -> BridgedChannel:
+        channel = BridgedChannel(receive, self._scope, self.send)
+        channel._loop = self._loop
+        channel._has_body = True
+        return self._share_limits(channel)
+
+    def over_input(self, environ: Environ) -> Channel:
+        return self._share_limits(_InputInThread(environ, self))
+
+    def pieces_of(self, response: Response) -> Pieces:
+        return pieces_of(response, self._pool())
 
     def may_have_body(self) -> bool:
         if self._has_body is None:
@@ -230,6 +268,8 @@ class BridgedChannel(ReceiveChannel):
     def give_up(self) -> None:
         """Have no thread wait for more of the body: its reader gets ClientDisconnect.  Called on the loop."""
         self._given_up = True
+        if self._visits is not None:
+            self._visits.give_up()
         self._let_thread_go()
 
     def close(self) -> None:
@@ -269,6 +309,22 @@ class BridgedChannel(ReceiveChannel):
                 await self._room.wait()
             else:
                 await self._pull()
+
+
+class _InputInThread(InputChannel):
+    """A body that a WSGI middleware gives, and that is read in a thread.
+
+    Args:
+        environ: what the middleware has passed on.
+        outer: the channel of the request.
+    """
+
+    def __init__(self, environ: Environ, outer: BridgedChannel) -> None:
+        super().__init__(environ)
+        self.outer = outer
+
+    async def receive(self) -> bytes:
+        return await run_in_threadpool(self.read)
 
 
 def _size(message: Message) -> int:

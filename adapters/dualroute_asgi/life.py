@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from dualroute.exchange import Call
 from dualroute.lifespan import GivenUp, Lifespan
 from dualroute.types import Message
+from dualroute_asgi.driving import drive
+from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
     from dualroute.routing import Router
@@ -35,12 +35,12 @@ class Lives:
 
     Args:
         router: the outermost router.
-        drive: performs calls.
+        pool: the threads for what is no `async def`.
     """
 
-    def __init__(self, router: Router, drive: Callable[[Generator[Call, Any, None]], Awaitable[None]]) -> None:
+    def __init__(self, router: Router, pool: ThreadPool) -> None:
         self._router = router
-        self._drive = drive
+        self._pool = pool
         self._begun: dict[asyncio.AbstractEventLoop, Lifespan] = {}
         # Start-ups under way without the server, and the tasks that they live in.
         self._late: dict[asyncio.AbstractEventLoop, asyncio.Future[Lifespan | None]] = {}
@@ -90,7 +90,7 @@ class Lives:
     async def _live(self, lifespan: Lifespan, started: asyncio.Future[Lifespan | None]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await self._drive(lifespan.startup(GRACE))
+            await drive(lifespan.startup(GRACE), self._pool)
         except BaseException as error:
             del self._late[loop]
             logger.exception("the start-up failed")
@@ -104,7 +104,7 @@ class Lives:
         try:
             await loop.create_future()  # until the loop ends
         finally:
-            await self._drive(lifespan.shutdown())
+            await drive(lifespan.shutdown(), self._pool)
 
 
 class Life:

@@ -34,7 +34,7 @@ __all__ = ["ASGIApp"]
 logger: logging.Logger = logging.getLogger("dualroute")
 
 # What routing left in the scope is ours, and would mislead an application that has routes of its own.
-_OURS = ("app", "router", "route", "endpoint")
+_OURS = ("app", "router", "route", "endpoint", "dualroute.inside")
 
 
 class ASGIApp(ForeignApp):
@@ -81,15 +81,19 @@ class ASGIApp(ForeignApp):
         scope = self._scope(request)
         scope["extensions"] = {}  # what could be passed on is what both protocols have
         session = Session(self, scope, channel, waits=request.environ is None)
+        return self._answered(await self._begin(request, session))
+
+    async def _begin(self, request: Request, session: Session) -> Response:
+        """Return the response of a session, which is closed when the request is over."""
         try:
             response = await session.begin()
-            channel.require_within_limit()
+            request._body_channel.require_within_limit()
         except BaseException:
             await session.aclose()
             raise
         if session.has_more():
             request.closing.append(session.aclose)
-        return self._answered(response)
+        return response
 
     async def respond_directly(self, request: Request) -> Response:
         """Have the application send its response itself, where the server is an ASGI server."""
@@ -97,7 +101,10 @@ class ASGIApp(ForeignApp):
         if not isinstance(channel, BridgedChannel) or channel.send is None:
             return await self.respond(request)
         scope = self._scope(request)
-        transfer = Transfer(self, channel, scope.get("extensions") or ())
+        return await self._transfer(request, scope, Transfer(self, channel, scope.get("extensions") or ()))
+
+    async def _transfer(self, request: Request, scope: Scope, transfer: Transfer) -> Response:
+        """Have the application send its response itself, and return what it has sent."""
         try:
             await self._run_directly(scope, transfer)
         except asyncio.CancelledError:
@@ -136,6 +143,9 @@ class ASGIApp(ForeignApp):
 
     async def serve_websocket(self, websocket: WebSocket) -> None:
         """Have the application serve a websocket."""
+        await self._serve(websocket, self._scope(websocket))
+
+    async def _serve(self, websocket: WebSocket, scope: Scope) -> None:
         peer_left = False
 
         async def send(message: Message) -> None:
@@ -147,7 +157,7 @@ class ASGIApp(ForeignApp):
                 raise ConnectionResetError(str(gone)) from None  # which the specification has it raise
 
         try:
-            await self.app(self._scope(websocket), websocket.receive, send)
+            await self.app(scope, websocket.receive, send)
         except Exception:
             if not peer_left:
                 raise

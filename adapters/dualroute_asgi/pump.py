@@ -19,9 +19,10 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import Context
 from typing import Any, Self
 
+from dualroute.contexts import bind_all
 from dualroute.responses import Response
 from dualroute.streams import BodyFailed, BodyStream, is_native
-from dualroute_asgi.threads import Pace, Receiver, ThreadPool, bind_all
+from dualroute_asgi.threads import Pace, Receiver, ThreadPool
 
 __all__ = ["Pump"]
 

@@ -15,11 +15,11 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from dualroute.bodies import Channel, streamable
+from dualroute.contexts import bind_all
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.threads import bind_all
 
 if TYPE_CHECKING:
     from dualroute_asgi.mounted import ASGIApp

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
+from dualroute_asgi.driving import drive
 from dualroute_asgi.threads import ThreadPool
 
 __all__ = ["Bridge"]
+
+_T = TypeVar("_T")
 
 
 class Bridge:
@@ -40,6 +43,10 @@ class Bridge:
             return pending.result()
         finally:
             self._pending = None
+
+    async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
+        """Perform an exchange inside that of the websocket: see `dualroute.exchange.Driver`."""
+        return await drive(exchange, self._threads)
 
     async def within(self, seconds: float, function: Callable[[], Awaitable[Any]]) -> Any:
         """Await ``function()``.  Raises TimeoutError where that takes longer."""

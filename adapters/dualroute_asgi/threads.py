@@ -15,7 +15,9 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-__all__ = ["Pace", "Receiver", "ThreadPool", "bind_all"]
+from dualroute.contexts import bind_all
+
+__all__ = ["Pace", "Receiver", "ThreadPool"]
 
 BRIEFLY = 0.0001
 """How many seconds at most the event loop stands still for the only call under way."""
@@ -136,6 +138,14 @@ class ThreadPool:
         self._alone = 0
         # Those who wait for the next tick of a loop.
         self._tick: tuple[asyncio.AbstractEventLoop, list[Callable[[], object]]] | None = None
+        self._inner: ThreadPool | None = None
+
+    @property
+    def inner(self) -> ThreadPool:
+        """As many threads again, for what threads of this pool wait for."""
+        if self._inner is None:
+            self._inner = ThreadPool(self.size)
+        return self._inner
 
     async def run(
         self,
@@ -220,6 +230,8 @@ class ThreadPool:
         """Let the threads end when they have done what is queued.  Later calls start others."""
         crew, self._crew = self._crew, _Crew()
         crew.dismiss()
+        if self._inner is not None:
+            self._inner.close()
 
 
 class _Crew:
@@ -275,11 +287,3 @@ class _Crew:
                 with self._lock:
                     self.idle += 1
             del job, context, function, args, receiver
-
-
-def bind_all(context: Context) -> None:
-    """Bind, in the current context, the variables that are bound otherwise in `context`."""
-    current = copy_context()
-    for variable, value in context.items():
-        if variable not in current or current[variable] is not value:
-            variable.set(value)

@@ -15,23 +15,28 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
 from os import getpid
-from threading import Lock
+from threading import Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dualroute.applications import loop_side
 from dualroute.background import run_background
-from dualroute.bodies import BUFFER_SIZE, InputChannel
+from dualroute.bodies import BUFFER_SIZE, Channel, InputChannel, ReceiveChannel
+from dualroute.contexts import bind_all
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, stream_failed
+from dualroute.exchange import Call, only, perform, perform_async, stream_failed
 from dualroute.lifespan import Lifespan, told
 from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
-from dualroute.types import Environ, StartResponse
+from dualroute.timeouts import PATIENCE, TimeLimit
+from dualroute.types import Environ, Receive, StartResponse
 
 if TYPE_CHECKING:
     from dualroute.requests import SyncRequest
-    from dualroute_wsgi.loop import Desk, Pour
+    from dualroute_wsgi.desk import Desk
+    from dualroute_wsgi.helpers import HelperVisit
+    from dualroute_wsgi.loop import LoopVisit, Pour
 
 __all__ = ["WSGIAdapter"]
 
@@ -39,26 +44,137 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 _T = TypeVar("_T")
 
+GRACE = 5.0
+"""How many seconds a call that is cancelled has to come to an end."""
+
+DEFAULT_MAX_THREADS = 40
+"""How many calls of which the time is limited may go on at once, for an app without a setting of its own."""
+
 _ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": signal.SIGINT}
 """The signal by which a worker of a server ends in good order, by the server's name for itself."""
 
 
 class HandOverChannel(InputChannel):
-    """A body that an `async def` handler can read too, by having the server's thread read for it."""
+    """A body that others than the server's thread can read too, by having that thread read for them.
 
-    # Made when something first runs on the event loop for this request.
-    desk: Desk | None = None
+    Args:
+        environ: the environ.
+        places: how many calls may go on at once of which the time is limited.
+    """
+
+    def __init__(self, environ: Environ, places: Semaphore) -> None:
+        super().__init__(environ)
+        self.places = places
+        self._desk: Desk | None = None
+
+    @property
+    def desk(self) -> Desk:
+        """Where the server's thread waits for what runs elsewhere; made when something first does."""
+        if self._desk is None:
+            from dualroute_wsgi.desk import Desk
+
+            self._desk = Desk()
+        return self._desk
+
+    def desk_here(self) -> Desk:
+        """Return where the current thread is to wait for what runs elsewhere: the desk, or one of its own."""
+        desk = self.desk
+        return desk if desk.is_here() else type(desk)()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether anything ran elsewhere for this request."""
+        return self._desk is not None
+
+    def read(self) -> bytes:
+        if self._desk is None or self._desk.is_here() or (self.ended and not self.too_large):
+            return super().read()
+        return self._desk.hand_over_from_thread(self.read)
 
     async def receive(self) -> bytes:
         if self.ended and not self.too_large:
             return self._after_end()
-        if self.desk is None:
+        if self._desk is None:
             raise RuntimeError("only what the worker's event loop runs for this request can read its body so")
-        return await self.desk.hand_over(self.read)
+        return await self._desk.hand_over(self.read)
 
     def in_server_thread(self, function: Callable[[], None]) -> None:
-        if self.desk is not None:
-            self.desk.post(function)
+        if self._desk is not None:
+            self._desk.post(function)
+
+    async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
+        if self.time_limit is None:
+            return await perform_async(exchange, self._run_sync)
+        # The server's thread is to be free to answer in time.
+        side = loop_side()
+        result: _T = await side.drive(exchange, side.spare_pool(), None, self.time_limit)
+        return result
+
+    async def _run_sync(self, call: Call) -> Any:
+        return await self.desk.call(call.function, call.args)
+
+    def drive(self, exchange: Generator[Any, Any, _T]) -> _T:
+        return perform(exchange, self._run_async)
+
+    def _run_async(self, call: Call) -> Any:
+        # A context can't be entered twice, and this thread is in its own.
+        context = copy_context()
+        try:
+            if self.time_limit is not None and self.time_limit.applies_to(call):
+                return _within(self.time_limit, call, context, self)
+            return _run_async(call.function, call.args, context, self)
+        finally:
+            bind_all(context)
+
+    def over(self, receive: Receive) -> Channel:
+        channel = _LoopChannel(receive)
+        channel.outer = self
+        return self._share_limits(channel)
+
+    def over_input(self, environ: Environ) -> Channel:
+        channel = _OtherInput(environ)
+        channel.outer = self
+        return self._share_limits(channel)
+
+    def pieces_of(self, response: Response) -> Any:
+        return _DrivenPieces(BodyStream(response), self)
+
+
+class _LoopChannel(ReceiveChannel):
+    """A body that an ASGI middleware gives, on the worker's event loop."""
+
+    def read(self) -> bytes:
+        piece: bytes = self.drive(only(Call.known(self.receive, (), True)))
+        return piece
+
+
+class _OtherInput(InputChannel):
+    """A body that a WSGI middleware gives, in the server's thread."""
+
+    async def receive(self) -> bytes:
+        piece: bytes = await self.drive_async(only(Call.known(self.read, (), False)))
+        return piece
+
+
+class _DrivenPieces:
+    """The pieces of a body for an `async def` to send, each of them made where it is at home.
+
+    Args:
+        stream: the body.
+        channel: that of its request.
+    """
+
+    def __init__(self, stream: BodyStream, channel: HandOverChannel) -> None:
+        self._stream = stream
+        self._channel = channel
+
+    async def advance_async(self) -> bytes | None:
+        """Return the next piece that is not empty, or None after the last.  Raises BodyFailed."""
+        return await self._channel.drive_async(only(self._stream.next_piece()))
+
+    async def close_async(self) -> None:
+        """Close the body."""
+        await self._channel.drive_async(self._stream.close())
 
 
 class WSGIAdapter:
@@ -76,6 +192,7 @@ class WSGIAdapter:
         # By process: one that was forked while it was held would be held for ever in the child.
         self._locks: dict[int, Lock] = {}
         self._doomed = False
+        self._places = Semaphore(int(getattr(app, "max_threads", DEFAULT_MAX_THREADS)))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -85,11 +202,13 @@ class WSGIAdapter:
             except Exception as error:
                 return self._refuse(error, environ, start_response)
         context = copy_context()
-        channel = HandOverChannel(environ)
+        channel = HandOverChannel(environ, self._places)
         request, exchange = context.run(self._dispatcher.open_request, None, environ, channel, self._lifespan)
         served = _Served(request, context, channel)
         try:
             response = _drive(exchange, context, channel)
+            if channel.time_limit is not None:
+                channel.time_limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
             served.response = response
             if response.body_iterator is not None:
@@ -212,18 +331,49 @@ class _Served:
 
     def has_more(self, expected: int = 0) -> bool:
         """Tell whether there is anything to do after the response, beside closing `expected` things."""
-        if self.channel.desk is not None or (self.response is not None and self.response.background is not None):
+        if self.channel.is_handed_over or (self.response is not None and self.response.background is not None):
             return True
         return len(self.request._closing or ()) > expected
 
     def end(self) -> None:
-        """Bring the request to its end: close what is open, then run the background tasks."""
+        """Bring the request to its end: close what is open, then run the background tasks.
+
+        Where something goes on that was answered for, that comes when it is over: it may use what is open.
+        """
+        limit = self.channel.time_limit
+        if limit is not None and limit.stragglers:
+            Thread(target=self._end_later, args=(limit,), name="dualroute-ending", daemon=True).start()
+        else:
+            self._end()
+
+    def _end_later(self, limit: TimeLimit) -> None:
+        on_loop = []
+        for call, straggler in limit.stragglers:
+            if not hasattr(straggler, "outcome"):  # a task that something on the loop has begun
+                on_loop.append((call, straggler))
+                continue
+            straggler.desk.is_over(straggler)
+            try:
+                response = straggler.outcome()
+            except BaseException as error:
+                limit.ended(call, error if isinstance(error, Exception) else None)
+                continue
+            limit.ended(call, None)
+            if isinstance(response, Response) and response.body_iterator is not None:
+                _drive(BodyStream(response).close(), self.context, self.channel)
+        limit.stragglers[:] = on_loop
+        if on_loop:
+            side = loop_side()
+            _run_async(side.outwait, (limit, side.spare_pool()), self.context, self.channel)
+        self._end()
+
+    def _end(self) -> None:
         if self.request._closing:
             _drive(close_all(self.request), self.context, self.channel)
         response, self.response = self.response, None
         if response is not None and response.background is not None:
             _drive(run_background(response.background), self.context, self.channel)
-        if self.channel.desk is not None:
+        if self.channel.is_handed_over:
             self.channel.desk.close()
 
     def end_native(self, failure: Exception | None) -> None:
@@ -295,7 +445,7 @@ class _Pieces:
         if self._stream.is_async:
             from dualroute_wsgi.loop import Pour, worker_loop
 
-            desk = worker_loop().desk_for(self._served.channel)
+            desk = worker_loop().serving(self._served.channel.desk)
             keep_alive = getattr(self._response.body_iterator, "keep_alive", None)
             self._pour = Pour(self._stream, desk, self._served.context, self._buffer_size, keep_alive)
         self._first = self._fetch()
@@ -325,14 +475,20 @@ def _drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOv
     """Perform what an exchange asks for until it returns."""
     resume: Callable[[Any], Call] = exchange.send
     outcome: Any = None
+    limit = channel.time_limit
     try:
         while True:
             # A context can't be entered twice, so this thread leaves it while the loop works in it.
-            call = context.run(_until_async, exchange, resume, outcome)
+            call = context.run(_until_elsewhere, exchange, resume, outcome, limit)
             if not isinstance(call, Call):
                 return call
             try:
-                outcome = _run_async(call.function, call.args, context, channel)
+                if limit is not None and limit.applies_to(call):
+                    own = context.copy()  # what is given up may go on in it
+                    outcome = _within(limit, call, own, channel)
+                    context.run(bind_all, own)
+                else:
+                    outcome = _run_async(call.function, call.args, context, channel)
                 resume = exchange.send
             except BaseException as error:
                 outcome, resume = error, exchange.throw
@@ -341,11 +497,16 @@ def _drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOv
         context.run(exchange.close)
 
 
-def _until_async(exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any) -> Call | _T:
-    """Advance an exchange, calling each `def` in place, until it asks for an `async def` or returns."""
+def _until_elsewhere(
+    exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any, limit: TimeLimit | None
+) -> Call | _T:
+    """Advance an exchange, calling each `def` in place, until it asks for what is done elsewhere, or returns.
+
+    That is each `async def`; and where there is a limit to the time, each `def` that may block.
+    """
     try:
         call = resume(outcome)
-        while not call.is_async:
+        while call.inline or not (call.is_async or (limit is not None and limit.applies_to(call))):
             try:
                 outcome = call.function(*call.args)
             except BaseException as error:
@@ -363,4 +524,39 @@ def _until_async(exchange: Generator[Call, Any, _T], resume: Callable[[Any], Cal
 def _run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel) -> Any:
     from dualroute_wsgi.loop import worker_loop
 
-    return worker_loop().run(function, args, context, channel)
+    return worker_loop().run(function, args, context, channel.desk_here())
+
+
+def _within(limit: TimeLimit, call: Call, context: Context, channel: HandOverChannel) -> Any:
+    """Perform a call elsewhere in the time that is left, or raise HandlerTimeout."""
+    desk = channel.desk_here()
+    visit: LoopVisit | HelperVisit
+    if call.is_async:
+        from dualroute_wsgi.loop import worker_loop
+
+        visit = worker_loop().visit(desk)
+    else:
+        from dualroute_wsgi.helpers import HelperVisit
+
+        if not channel.places.acquire(timeout=limit.left_for(call)):
+            raise limit.exceeded_by(call)
+        visit = HelperVisit(desk, channel.places)
+    in_time = True
+    try:
+        visit.start(call.function, call.args, context)
+        in_time = desk.is_over(visit, limit.left_for(call))
+        is_over = in_time or desk.abandon(visit, PATIENCE)
+    except BaseException:
+        # A signal, such as the one by which gunicorn ends a worker that takes too long.
+        desk.abandon(visit, GRACE)
+        raise
+    if not is_over:
+        raise limit.exceeded_by(call, visit)
+    try:
+        return visit.outcome()
+    except BaseException:
+        if in_time:
+            raise
+        raise limit.exceeded_by(call) from None
+    finally:
+        del visit  # an exception in it would hold this frame, and this frame the visit

@@ -17,19 +17,16 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from queue import Empty
+from typing import Any
 
 from dualroute.concurrency import threads
 from dualroute.lifespan import Lifespan
 from dualroute.streams import BodyStream, KeepAlive
+from dualroute_wsgi.desk import Desk
 from dualroute_wsgi.life import Living
 
-if TYPE_CHECKING:
-    from dualroute_wsgi.adapter import HandOverChannel
-
-__all__ = ["Desk", "Pour", "Visit", "WorkerLoop", "worker_loop"]
+__all__ = ["LoopVisit", "Pour", "WorkerLoop", "worker_loop"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -40,101 +37,30 @@ _PIECE_SIZE = 256
 """How many bytes a piece that waits to be sent counts for, beside its own, so that tiny ones are bounded too."""
 
 
-class _Errand:
-    """A function for the server's thread to call, and where its outcome goes."""
-
-    __slots__ = ("function", "future")
-
-    def __init__(self, function: Callable[[], bytes], future: asyncio.Future[bytes]) -> None:
-        self.function = function
-        self.future = future
-
-
-class Desk:
-    """Where the server's thread of one request waits for what the loop has for it.
+class LoopVisit:
+    """One coroutine on the loop, for a thread that waits at a desk.
 
     Args:
+        desk: where to say that it is over.
         loop: the worker's event loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        # Errands, pieces of a body, and each visit when it has ended.
-        self.inbox: SimpleQueue[Any] = SimpleQueue()
-        self._reading: asyncio.Future[bytes] | None = None
-        self._closed = False
-
-    async def hand_over(self, function: Callable[[], bytes]) -> bytes:
-        """Have the server's thread call `function` when it waits here.
-
-        One that is given up is still under way, and is taken up again.  Raises RuntimeError once the request is over.
-        """
-        if self._reading is None:
-            if self._closed:
-                raise RuntimeError("the request is over: its body can no longer be read")
-            self._reading = self.loop.create_future()
-            self.inbox.put(_Errand(function, self._reading))
-        reading = self._reading
-        try:
-            return await asyncio.shield(reading)
-        finally:
-            if reading.done():
-                self._reading = None
-
-    def post(self, function: Callable[[], None]) -> None:
-        """Have the server's thread call `function` before whatever it is given next.  Called on the loop.
-
-        Nothing waits for it, and nothing is done once the request is over.
-        """
-
-        def call() -> bytes:
-            function()
-            return b""
-
-        self.inbox.put(_Errand(call, self.loop.create_future()))
-
-    def take(self, timeout: float | None = None) -> Any:
-        """Return what comes next, errands done on the way.  Called in the server's thread.  Raises queue.Empty."""
-        while isinstance(item := self.inbox.get(timeout=timeout), _Errand):
-            piece, failure = b"", None
-            try:
-                piece = item.function()
-            except Exception as error:
-                failure = error
-            self.loop.call_soon_threadsafe(_settle, item.future, piece, failure)
-        return item
-
-    def close(self) -> None:
-        """Do no more errands: the request is over.  Called in the server's thread."""
-
-        def close() -> None:
-            self._closed = True
-            if self._reading is not None and not self._reading.done():
-                self._reading.set_exception(RuntimeError("the request is over: its body can no longer be read"))
-                self._reading.exception()  # seen, if nobody waits for it any more
-
-        try:
-            self.loop.call_soon_threadsafe(close)
-        except RuntimeError:
-            pass  # the loop was closed: nothing runs on it any more
-
-
-class Visit:
-    """One coroutine on the loop, for the server's thread that waits at the desk.
-
-    Args:
-        desk: where to say that it has ended.
-    """
-
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
         self.desk = desk
+        self._loop = loop
+        self._is_given_up = False
         self.task: asyncio.Task[Any] | None = None
         self.failure: BaseException | None = None
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
-        """Start the coroutine.  Called on the loop."""
+    def start(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
+        """Have ``function(*args)`` awaited on the loop, in `context`, in which nothing else may be running."""
+        self._loop.call_soon_threadsafe(self._begin, function, args, context)
+
+    def _begin(
+        self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context
+    ) -> None:
         try:
-            self.task = self.desk.loop.create_task(_coroutine(function, args), context=context)
+            self.task = self._loop.create_task(_coroutine(function, args), context=context)
             self.task.add_done_callback(self._end)
         except BaseException as error:
             self.failure = error
@@ -151,13 +77,16 @@ class Visit:
                 raise failure
             assert task is not None, "a visit that did not fail has a task"
             if task.cancelled():
+                if self._is_given_up:
+                    raise asyncio.CancelledError
                 raise RuntimeError("a handler raised CancelledError, but its request was not cancelled")
             return task.result()
         finally:
             del self, failure, task  # the exception would hold this frame, and this frame it
 
-    def abandon(self) -> bool:
-        """Cancel the coroutine, wait a while for it to end, and tell whether it did.  Called in the server's thread."""
+    def cancel(self) -> None:
+        """Cancel the coroutine."""
+        self._is_given_up = True
 
         def cancel() -> None:
             if self.task is not None:
@@ -166,16 +95,9 @@ class Visit:
                 self.desk.inbox.put(self)
 
         try:
-            self.desk.loop.call_soon_threadsafe(cancel)
+            self._loop.call_soon_threadsafe(cancel)
         except RuntimeError:
-            return True  # the loop was closed: nothing runs on it any more
-        deadline = monotonic() + GRACE
-        try:
-            while self.desk.take(timeout=max(0, deadline - monotonic())) is not self:
-                pass
-        except Empty:
-            return False
-        return True
+            self.desk.inbox.put(self)  # the loop was closed: nothing runs on it any more
 
 
 class Pour:
@@ -197,13 +119,15 @@ class Pour:
         buffer_size: int,
         keep_alive: KeepAlive | None = None,
     ) -> None:
+        assert desk.loop is not None, "it is the desk of a request that the loop has to do with"
         self._stream = stream
         self._desk = desk
+        self._loop: asyncio.AbstractEventLoop = desk.loop
         self._context = context
         self._buffer_size = buffer_size
         self._keep_alive = keep_alive
         self._patience = None if keep_alive is None else keep_alive.first
-        self._visit: Visit | None = None
+        self._visit: LoopVisit | None = None
         self._ended = False
         # Counted on one side each, so no lock is needed.
         self._made = 0
@@ -227,10 +151,10 @@ class Pour:
         if self._ended:
             return None
         if self._visit is None:
-            self._visit = Visit(self._desk)
-            self._desk.loop.call_soon_threadsafe(self._visit.begin, self._pour, (), self._context)
+            self._visit = LoopVisit(self._desk, self._loop)
+            self._visit.start(self._pour, (), self._context)
         try:
-            item = self._desk.take(self._patience)
+            item = self._desk.take(self._visit, self._patience)
         except Empty:
             assert self._keep_alive is not None, "only then is there a limit to waiting"
             return self._keep_alive.piece
@@ -249,7 +173,7 @@ class Pour:
         room = self._room
         if room is not None and self._made - self._sent <= self._buffer_size // 2:
             self._room = None
-            self._desk.loop.call_soon_threadsafe(room.set)
+            self._loop.call_soon_threadsafe(room.set)
         piece: bytes = item
         return piece
 
@@ -257,7 +181,7 @@ class Pour:
         """End the making of pieces, and return the context to close the body in."""
         if self._visit is not None and not self._ended:
             self._ended = True
-            if not self._visit.abandon():
+            if not self._desk.abandon(self._visit, GRACE):
                 return self._context.copy()  # it goes on in its own
         return self._context
 
@@ -283,11 +207,7 @@ class WorkerLoop:
                 continue
 
     def run(
-        self,
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
-        context: Context,
-        channel: HandOverChannel,
+        self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context, desk: Desk
     ) -> Any:
         """Await ``function(*args)`` on the loop; return what it returns, or raise what it raises.
 
@@ -295,31 +215,33 @@ class WorkerLoop:
             function: returns a coroutine.
             args: its arguments.
             context: the context it runs in; nothing may be running in it.
-            channel: the body of the request that this is for, which is read in the calling thread meanwhile.
+            desk: where the calling thread waits meanwhile, and reads the body of the request that this is for.
 
         Raises RuntimeError in the loop's own thread, which can't wait for itself.
         """
-        visit = Visit(self.desk_for(channel))
+        visit = self.visit(desk)
         try:
-            self.loop.call_soon_threadsafe(visit.begin, function, args, context)
-            while visit.desk.take() is not visit:
-                pass
+            visit.start(function, args, context)
+            desk.is_over(visit)
         except BaseException:
             # A signal, such as the one by which gunicorn ends a worker that takes too long.
-            visit.abandon()
+            desk.abandon(visit, GRACE)
             raise
         try:
             return visit.outcome()
         finally:
             del visit  # an exception in it would hold this frame, and this frame the visit
 
-    def desk_for(self, channel: HandOverChannel) -> Desk:
-        """Return the desk of a request.  Raises RuntimeError in the loop's own thread."""
+    def visit(self, desk: Desk) -> LoopVisit:
+        """Return a visit to be waited for at `desk`.  Raises RuntimeError in the loop's own thread."""
+        return LoopVisit(self.serving(desk), self.loop)
+
+    def serving(self, desk: Desk) -> Desk:
+        """Return a desk at which things are waited for that run here.  Raises RuntimeError in the loop's own thread."""
         if threading.get_ident() == self._thread.ident:
             raise RuntimeError("the WSGI side was called on its own event loop, which can't wait for itself")
-        if channel.desk is None:
-            channel.desk = Desk(self.loop)
-        return channel.desk
+        desk.loop = self.loop
+        return desk
 
     def live(self, lifespan: Lifespan) -> None:
         """Run a start-up, and have its shutdown run before the loop is closed.
@@ -405,12 +327,3 @@ async def _coroutine(function: Callable[..., Any], args: tuple[Any, ...]) -> Any
     # Where an ASGI server's thread waits for this, its pool must not be waited for in turn.
     threads.set(None)
     return await function(*args)
-
-
-def _settle(future: asyncio.Future[bytes], piece: bytes, failure: Exception | None) -> None:
-    if future.done():
-        return
-    if failure is None:
-        future.set_result(piece)
-    else:
-        future.set_exception(failure)

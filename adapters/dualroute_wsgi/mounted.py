@@ -87,7 +87,11 @@ class WSGIApp(ForeignApp):
         """
         channel = request._body_channel
         channel.require_within_limit()
-        environ = self._environ(request, channel)
+        environ = self._environ(request, channel, request._mounted)
+        return self._answered(self._reply(request, environ, channel))
+
+    def _reply(self, request: SyncRequest, environ: Environ, channel: Channel) -> Response:
+        """Call the application, and return its response."""
         reply = _Reply(self, environ, request)
         try:
             response = reply.begin()
@@ -99,11 +103,11 @@ class WSGIApp(ForeignApp):
             if channel.cut_short and isinstance(error, Exception) and not isinstance(error, ClientDisconnect):
                 raise ClientDisconnect from error
             raise
-        return self._answered(response)
+        return response
 
-    def _environ(self, request: SyncRequest, channel: Channel) -> Environ:
+    def _environ(self, request: SyncRequest, channel: Channel, mounted: str) -> Environ:
+        """Return the environ for the application, which is mounted at `mounted`."""
         target = request._target
-        mounted = request._mounted
         environ = request.environ
         if environ is None:
             if mounted:
@@ -120,6 +124,7 @@ class WSGIApp(ForeignApp):
             length_counts = not (environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
+        environ.pop("dualroute.inside", None)
         environ["wsgi.input_terminated"] = True
         environ["wsgi.input"] = self._input(environ, channel, request)
         return environ
@@ -150,7 +155,7 @@ class WSGIApp(ForeignApp):
             except ClientDisconnect:
                 pass  # which reading on will raise again
         if whole is None:
-            return io.BufferedReader(_RawInput(source, begun), CHUNK_SIZE)
+            return io.BufferedReader(RawInput(source, begun), CHUNK_SIZE)
         environ["CONTENT_LENGTH"] = str(size)
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         return whole
@@ -171,7 +176,7 @@ def _announces_body(environ: Environ) -> bool:
     return "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "").strip("0") != ""
 
 
-class _RawInput(io.RawIOBase):
+class RawInput(io.RawIOBase):
     """The pieces of a request body, for a BufferedReader to make ``wsgi.input`` of."""
 
     def __init__(self, channel: Channel, begun: list[bytes]) -> None:

@@ -50,15 +50,11 @@ class Middleware:
     def __init__(self, cls: Callable[..., Any], *args: Any, **options: Any) -> None:
         if not callable(cls):
             raise TypeError(f"Middleware takes a middleware class and its options, not {cls!r}")
-        if _wraps_an_app(cls):
-            raise TypeError(
-                f"{describe(cls)} takes an application to wrap, which is how middleware of one protocol is written;"
-                " pass `lambda app: …` in asgi_middleware= or wsgi_middleware= of the DualRoute"
-            )
         self.cls: Callable[..., Any] = cls
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = options
-        (self.function,) = checked_middleware([cls(*args, **options)], repr(self))
+        made = _around_app(cls, args, options) if _wraps_an_app(cls) else cls(*args, **options)
+        (self.function,) = checked_middleware([made], repr(self))
 
     function: MiddlewareFunction
     """What was made: the generator function."""
@@ -73,11 +69,35 @@ class Middleware:
 
 
 def _wraps_an_app(cls: Callable[..., Any]) -> bool:
+    """Tell whether a middleware class is made around an application, as those of one protocol are."""
+    if hasattr(cls, "dispatch_func"):  # a BaseHTTPMiddleware, whatever its signature
+        return True
     try:
         parameters = list(inspect.signature(cls).parameters.values())
     except (TypeError, ValueError):
         return False
-    return bool(parameters) and parameters[0].name == "app" and parameters[0].default is inspect.Parameter.empty
+    if not parameters or parameters[0].default is not inspect.Parameter.empty:
+        return False
+    return parameters[0].name in _NAMES_OF_APPS
+
+
+_NAMES_OF_APPS = frozenset(("app", "application", "asgi_app", "asgi_application", "wsgi_app", "wsgi_application"))
+
+
+def _around_app(cls: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Return the middleware that a class makes which wants an application to be around."""
+    from dualroute.middleware.base import BaseHTTPMiddleware
+
+    if isinstance(cls, type) and issubclass(cls, BaseHTTPMiddleware):
+        return cls(_further_in, *args, **options).around
+    from dualroute.middleware.asgi import ASGIMiddleware
+
+    return ASGIMiddleware(cls, *args, **options)
+
+
+def _further_in(*args: Any) -> Any:
+    """Stand for the app that a BaseHTTPMiddleware is around inside an application; `call_next` does not call it."""
+    raise RuntimeError("inside an application, what is further in is called by call_next")
 
 
 def covers(*kinds: str) -> Callable[[_M], _M]:
