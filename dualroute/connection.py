@@ -260,7 +260,7 @@ class HTTPConnection:
                 view._given_scope = scope
             view._headers = view._query_params = view._cookies = view._url = None
         view._attached = {**(self._attached or {}), **{name: scope[name] for name in _ATTACHED if name in scope}}
-        view._scope = scope
+        view._scope = {**scope, "path": self.path, "root_path": self.root_path}
         return view
 
     def inside_environ(self, environ: Environ, channel: Channel | None) -> Self:

@@ -192,7 +192,10 @@ def _arity(app: Any) -> tuple[int, float]:
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):  # some callables written in C have no signature
-        return 0, float("inf")
+        call = getattr(app, "__call__", app)  # noqa: B004  # an instance may have one of its own, in a slot
+        if not inspect.ismethod(call):
+            return 0, float("inf")
+        parameters = inspect.signature(call).parameters.values()
     required, most = 0, 0.0
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:

@@ -6,15 +6,18 @@ answers; where a value does not suit it, a later route of the same name may answ
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from dualroute.datastructures import URLPath
-from dualroute.exceptions import NoMatchFound
-from dualroute.matching import Entry
+from dualroute.exceptions import HTTPException, NoMatchFound
+from dualroute.matching import HTTP, WEBSOCKET, Entry, Miss, Table
 from dualroute.middleware import MiddlewareFunction
 from dualroute.paths import Template, nearest
 from dualroute.serving import Servable
+from dualroute.targets import target_from_scope
+from dualroute.types import Scope
 
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from dualroute.handlers import Handler
     from dualroute.limits import Limits
 
-__all__ = ["BaseRoute", "CountingList", "RouteList", "first_path", "path_by_args", "reverse", "standing_alone"]
+__all__ = ["BaseRoute", "CountingList", "Match", "RouteList", "first_path", "path_by_args", "reverse", "standing_alone"]
 
 
 class Reversible(Protocol):
@@ -32,6 +35,45 @@ class Reversible(Protocol):
     def reverse(self, name: str, params: Mapping[str, Any], /) -> URLPath | None: ...
     def reverse_args(self, name: str, args: tuple[Any, ...], /) -> URLPath | None: ...
     def signatures(self, name: str, /) -> Iterator[tuple[str, ...]]: ...
+
+
+class Match(enum.Enum):
+    """What a route by itself makes of a scope: see `BaseRoute.matches`.
+
+    A member is equal to that of the same name in Starlette's class `Match`, which middleware of others compares with.
+    """
+
+    NONE = 0
+    PARTIAL = 1
+    """It takes the path, and not the method."""
+    FULL = 2
+
+    def __eq__(self, other: object) -> bool:
+        same_kind = type(other).__name__ == "Match" and isinstance(other, enum.Enum)
+        return self is other or (same_kind and getattr(other, "name", None) == self.name)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class _Alone:
+    """A route, as if it were the only one and had nothing inside: a source of a table."""
+
+    revision = 0
+
+    def __init__(self, route: BaseRoute) -> None:
+        self._route = route
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> _Alone:
+        return self
+
+    def entries(self) -> Iterator[Entry]:
+        for entry in self._route.entries():
+            entry.child = None
+            yield entry
 
 
 class BaseRoute(Servable):
@@ -79,6 +121,35 @@ class BaseRoute(Servable):
         that a convertor refuses.
         """
         raise NotImplementedError
+
+    def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
+        """Tell whether this route by itself takes what a scope is for: Starlette's way to ask, for middleware of others.
+
+        Routing does not come by here.
+
+        Args:
+            scope: an ASGI scope of type "http" or "websocket".  A mount has what is behind ``root_path`` to itself.
+
+        Returns what it makes of that, and the keys that the scope is to have behind it: endpoint, path_params, and for
+        a mount root_path.  A Mount or a Host takes what lies in it, whether or not something inside does.
+        """
+        try:
+            target = target_from_scope(scope)
+        except HTTPException:
+            return Match.NONE, {}
+        kind = WEBSOCKET if scope["type"] == "websocket" else HTTP
+        segments = target.path.split("/")[1:] if target.path else [""]
+        miss = Miss()
+        found = Table(_Alone(self)).match(kind, target.method, target.host, segments, 0, miss)
+        if found is None and not miss.partial:
+            return Match.NONE, {}
+        child: dict[str, Any] = {"endpoint": getattr(self, "endpoint", None)}
+        if found is not None:
+            child["path_params"] = {**scope.get("path_params", {}), **found.params}
+            if found.depth:
+                taken = "/".join(segments[: found.depth])
+                child["root_path"] = f"{target.root_path}/{taken}"
+        return Match.PARTIAL if found is None else Match.FULL, child
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Return the path of the route called `name`, percent-encoded.

@@ -26,7 +26,7 @@ from dualroute.lifespan import AppLifespan, LifespanFunction, app_lifespan
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Finder, Table
 from dualroute.middleware import MiddlewareFunction, checked_middleware
 from dualroute.paths import Tail, Template, quote_path
-from dualroute.routes import BaseRoute, RouteList, first_path, path_by_args, reverse, standing_alone
+from dualroute.routes import BaseRoute, Match, RouteList, first_path, path_by_args, reverse, standing_alone
 from dualroute.serving import Servable
 from dualroute.targets import require_host
 from dualroute.timeouts import checked_timeout
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dualroute.limits import Limits
     from dualroute.types import Endpoint, WebSocketHandler
 
-__all__ = ["BaseRoute", "Host", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
+__all__ = ["BaseRoute", "Host", "Match", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
 
 _E = TypeVar("_E", bound="Endpoint")
 _W = TypeVar("_W", bound="WebSocketHandler")

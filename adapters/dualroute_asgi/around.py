@@ -45,8 +45,8 @@ class ASGISurrounding(ASGIApp):
     """
 
     def __init__(self, cls: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        app = cls(self._inside, *args, **options)
-        if not callable(app) or protocol_of(app) != "ASGI":
+        app = cls(_FurtherIn(self), *args, **options)
+        if not callable(app) or protocol_of(app) == "WSGI":
             hint = (
                 f"; write WSGIMiddleware({describe(cls).rpartition('.')[2]}, …)" if protocol_of(app) == "WSGI" else ""
             )
@@ -83,11 +83,23 @@ class ASGISurrounding(ASGIApp):
         """Have the middleware serve a websocket: see `ASGIApp.serve_websocket`."""
         await self._serve(websocket, _Crossing(websocket, inside).scope())
 
-    async def _inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is further in, as the application that the middleware is around."""
+
+class _FurtherIn:
+    """What is further in, as the application that a middleware is around.
+
+    It is an object with a method ``__call__``, as applications are, because there are middleware that look for it.
+    """
+
+    def __init__(self, surrounding: ASGISurrounding) -> None:
+        self._surrounding = surrounding
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request or a websocket that has come through the middleware."""
         crossing = scope.get(_INSIDE)
         if crossing is None:
-            raise AppBroken(f"{self.described()} has called what it is around with a scope that is not made of its own")
+            raise AppBroken(
+                f"{self._surrounding.described()} has called what it is around with a scope that is not made of its own"
+            )
         if scope["type"] == "websocket":
             await crossing.serve(scope, receive, send)
         else:
@@ -115,6 +127,8 @@ class _Crossing:
         """Return the scope for the middleware.  What it sets in the state is there inside."""
         scope = dict(self._connection.scope)
         scope["headers"] = list(scope["headers"])
+        # As it is before any mount has been gone through.
+        scope["root_path"] = self._connection.target.root_path
         scope[_INSIDE] = self
         return scope
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from dualroute_asgi.driving import drive, outwait
+from dualroute_asgi.sending import pieces_of
 from dualroute_asgi.threads import ThreadPool
 
-__all__ = ["drive", "outwait", "run_until_first_complete", "spare_pool"]
+__all__ = ["drive", "outwait", "pieces_of", "run_until_first_complete", "spare_pool"]
 
 SPARE_THREADS = 40
 """How many functions may run at once that no ASGI adapter has threads for."""

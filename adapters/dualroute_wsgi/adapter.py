@@ -137,7 +137,9 @@ class HandOverChannel(InputChannel):
         return self._share_limits(channel)
 
     def pieces_of(self, response: Response) -> Any:
-        return _DrivenPieces(BodyStream(response), self)
+        # Not in the server's thread, which is to send them meanwhile.
+        side = loop_side()
+        return side.pieces_of(response, side.spare_pool())
 
 
 class _LoopChannel(ReceiveChannel):
@@ -154,27 +156,6 @@ class _OtherInput(InputChannel):
     async def receive(self) -> bytes:
         piece: bytes = await self.drive_async(only(Call.known(self.read, (), False)))
         return piece
-
-
-class _DrivenPieces:
-    """The pieces of a body for an `async def` to send, each of them made where it is at home.
-
-    Args:
-        stream: the body.
-        channel: that of its request.
-    """
-
-    def __init__(self, stream: BodyStream, channel: HandOverChannel) -> None:
-        self._stream = stream
-        self._channel = channel
-
-    async def advance_async(self) -> bytes | None:
-        """Return the next piece that is not empty, or None after the last.  Raises BodyFailed."""
-        return await self._channel.drive_async(only(self._stream.next_piece()))
-
-    async def close_async(self) -> None:
-        """Close the body."""
-        await self._channel.drive_async(self._stream.close())
 
 
 class WSGIAdapter:
