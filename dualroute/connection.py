@@ -7,7 +7,7 @@ asked for.  So a handler that looks at nothing pays for nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView, ValuesView
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
@@ -390,8 +390,39 @@ class HTTPConnection:
         """The WSGI environ, or None over ASGI."""
         return self._environ
 
+    # A connection is read like its scope, as Starlette's are.  It does not derive from Mapping, whose metaclass makes
+    # each isinstance() of a connection a look-up.
+
     def __getitem__(self, key: str) -> Any:
         return self.scope[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scope)
+
+    def __len__(self) -> int:
+        return len(self.scope)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.scope
+
+    def __bool__(self) -> bool:
+        return True  # without the scope's being made for it
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what the scope has under `key`, or `default`."""
+        return self.scope.get(key, default)
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys of the scope."""
+        return self.scope.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values of the scope."""
+        return self.scope.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return the items of the scope."""
+        return self.scope.items()
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -487,6 +487,18 @@ def test_json_that_is_none_is_a_400(serve: Serve, colour: str, body: bytes) -> N
     assert response.text.startswith("Bad Request: the")
 
 
+def test_a_request_is_read_like_its_scope(serve: Serve) -> None:
+    async def look(request: Request) -> Response:
+        assert dict(request.items()) == request.scope
+        assert list(request) == list(request.keys()) == list(request.scope)
+        assert list(request.values()) == list(request.scope.values())
+        assert len(request) == len(request.scope)
+        assert "session" not in request
+        return JSONResponse([request["path"], request.get("session", "none"), "method" in request, bool(request)])
+
+    assert serve(DualRoute(routes=[Route("/x", look)])).get("/x").json() == ["/x", "none", True, True]
+
+
 def test_a_handler_may_catch_json_that_is_none_as_a_value_error(serve: Serve) -> None:
     def read(request: SyncRequest) -> Response:
         try:
