@@ -110,7 +110,10 @@ class Request(_BaseRequest):
         return decode_text(await self.body(), self.headers.get("content-type"))
 
     async def json(self) -> Any:
-        """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
+        """Return the body parsed as JSON.
+
+        Raises MalformedBody (400) where it is none, which is also a `json.JSONDecodeError` where it does not parse.
+        """
         return decode_json(await self.body())
 
     @_returns_awaitable
@@ -220,7 +223,10 @@ class SyncRequest(_BaseRequest):
         return decode_text(self.body(), self.headers.get("content-type"))
 
     def json(self) -> Any:
-        """Return the body parsed as JSON.  Raises MalformedBody (400) where it is none."""
+        """Return the body parsed as JSON.
+
+        Raises MalformedBody (400) where it is none, which is also a `json.JSONDecodeError` where it does not parse.
+        """
         return decode_json(self.body())
 
     def form(
@@ -321,7 +327,11 @@ def decode_json(body: bytes) -> Any:
         return json.loads(body)
     except RecursionError:
         raise MalformedBody("Bad Request: the JSON in the body is nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        from dualroute.jsonerrors import MalformedJSON
+
+        raise MalformedJSON(error) from error
+    except ValueError as error:  # it is not even text
         raise MalformedBody(f"Bad Request: the body is not valid JSON: {error}") from error
 
 

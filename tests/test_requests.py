@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import pickle
 import sys
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, cast
@@ -23,6 +25,9 @@ from dualroute import (
     Route,
     SyncRequest,
 )
+from dualroute.exceptions import MalformedBody
+from dualroute.requests import decode_json
+from dualroute.types import ExceptionHandler
 from tests.conftest import Serve
 from tests.transports import call_wsgi
 
@@ -487,6 +492,42 @@ def test_json_that_is_none_is_a_400(serve: Serve, colour: str, body: bytes) -> N
     assert response.text.startswith("Bad Request: the")
 
 
+@pytest.mark.parametrize("kind", [ValueError, json.JSONDecodeError, HTTPException])
+def test_a_handler_may_catch_json_that_is_none_as_what_it_is_elsewhere(serve: Serve, kind: type[Exception]) -> None:
+    def read(request: SyncRequest) -> Response:
+        try:
+            return JSONResponse(request.json())
+        except kind as error:
+            return PlainTextResponse(str(error), status_code=422)
+
+    response = serve(one_route(read)).post("/", content=b"{")
+    expected = "400: Bad Request: the body is not valid JSON: Expecting property name enclosed in double quotes"
+    assert (response.status_code, response.text.partition(": line")[0]) == (422, expected)
+
+
+def test_an_exception_handler_for_json_that_is_none_comes_before_one_for_every_http_exception(serve: Serve) -> None:
+    async def read(request: Request) -> Response:
+        return JSONResponse(await request.json())
+
+    def malformed(request: SyncRequest, error: json.JSONDecodeError) -> Response:
+        return PlainTextResponse(f"{error.msg} at {error.pos} of {error.doc!r}", status_code=422)
+
+    def other(request: SyncRequest, error: HTTPException) -> Response:
+        return PlainTextResponse("something else", status_code=error.status_code)
+
+    handlers: dict[int | type[Exception], ExceptionHandler] = {HTTPException: other, json.JSONDecodeError: malformed}
+    client = serve(DualRoute(routes=[Route("/", read, methods=["POST"])], exception_handlers=handlers))
+    assert client.post("/", content=b"[1,]").text.endswith(" of '[1,]'")
+    assert client.post("/", content=b"\xff").text == "something else"
+
+
+def test_the_error_of_json_that_is_none_can_be_pickled() -> None:
+    with pytest.raises(MalformedBody) as raised:
+        decode_json(b"nil")
+    copied = pickle.loads(pickle.dumps(raised.value))  # noqa: S301  # what was pickled here
+    assert (type(copied), copied.pos, str(copied)) == (type(raised.value), 0, str(raised.value))
+
+
 def test_a_request_is_read_like_its_scope(serve: Serve) -> None:
     async def look(request: Request) -> Response:
         assert dict(request.items()) == request.scope
@@ -497,17 +538,6 @@ def test_a_request_is_read_like_its_scope(serve: Serve) -> None:
         return JSONResponse([request["path"], request.get("session", "none"), "method" in request, bool(request)])
 
     assert serve(DualRoute(routes=[Route("/x", look)])).get("/x").json() == ["/x", "none", True, True]
-
-
-def test_a_handler_may_catch_json_that_is_none_as_a_value_error(serve: Serve) -> None:
-    def read(request: SyncRequest) -> Response:
-        try:
-            return JSONResponse(request.json())
-        except ValueError as error:
-            return PlainTextResponse(type(error).__name__, status_code=422)
-
-    response = serve(one_route(read)).post("/", content=b"{")
-    assert (response.status_code, response.text) == (422, "MalformedBody")
 
 
 @pytest.mark.parametrize(
