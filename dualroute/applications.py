@@ -70,7 +70,7 @@ class DualRoute(RouteDeclarations, Servable):
         self,
         routes: Iterable[BaseRoute] | None = None,
         *,
-        middleware: Sequence[MiddlewareFunction] = (),
+        middleware: Sequence[MiddlewareFunction] | None = None,
         exception_handlers: Mapping[int | type[Exception], ExceptionHandler] | None = None,
         redirect_slashes: bool | None = None,
         fallback: Any = None,
@@ -86,6 +86,8 @@ class DualRoute(RouteDeclarations, Servable):
         on_startup: None = None,
         on_shutdown: None = None,
     ) -> None:
+        if isinstance(routes, bool):
+            raise TypeError("DualRoute takes its routes first; write debug=True, and routes=")
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
         if fallback_on_405 and fallback is None:
@@ -96,11 +98,9 @@ class DualRoute(RouteDeclarations, Servable):
         self.limits: Limits | None = limits
         self.timeout: float | None = checked_timeout(timeout, "DualRoute")
         self.middleware: list[MiddlewareFunction] = list(checked_middleware(middleware, "DualRoute"))
-        self._debug = debug
-        if debug:
-            from dualroute.middleware.errors import ServerErrorMiddleware
-
-            self.middleware.insert(0, ServerErrorMiddleware(debug=True))
+        self._debug = False
+        self._frozen = False
+        self.debug = debug
         self.exception_handlers: dict[int | type[Exception], ExceptionHandler] = {}
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
@@ -109,7 +109,6 @@ class DualRoute(RouteDeclarations, Servable):
         self.asgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(asgi_middleware)
         self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(wsgi_middleware)
         self.state: State = State()
-        self._frozen = False
         self._pass_for_asgi()
 
     @property
@@ -128,19 +127,33 @@ class DualRoute(RouteDeclarations, Servable):
 
     @property
     def debug(self) -> bool:
-        """Whether errors are shown to the client; settled when the application is made."""
+        """Whether errors are shown to the client; settled once requests have been served."""
         return self._debug
 
-    @overload
-    def add_middleware(self, middleware: MiddlewareFunction | Middleware, /) -> None: ...
-    @overload
-    def add_middleware(self, middleware: type[Any], /, *args: Any, **options: Any) -> None: ...
+    @debug.setter
+    def debug(self, debug: bool) -> None:
+        if debug == self._debug:
+            return
+        if self._frozen:
+            raise RuntimeError("debug can't be changed once the app has served a request")
+        self._debug = debug
+        if debug:
+            from dualroute.middleware.errors import ServerErrorMiddleware
 
-    def add_middleware(self, middleware: Any, /, *args: Any, **options: Any) -> None:
+            self.middleware.insert(0, ServerErrorMiddleware(debug=True))
+        else:
+            del self.middleware[0]
+
+    @overload
+    def add_middleware(self, middleware_class: MiddlewareFunction | Middleware) -> None: ...
+    @overload
+    def add_middleware(self, middleware_class: type[Any], *args: Any, **options: Any) -> None: ...
+
+    def add_middleware(self, middleware_class: Any, *args: Any, **options: Any) -> None:
         """Put a middleware around those there are.
 
         Args:
-            middleware: a generator function, or a middleware class, which is called with the rest.
+            middleware_class: a middleware class, which is called with the rest, or a middleware that was made.
             args: positional arguments of the class.
             options: its options.
 
@@ -148,27 +161,29 @@ class DualRoute(RouteDeclarations, Servable):
         """
         if self._frozen:
             raise RuntimeError("middleware can't be added once the app has served a request")
+        middleware = middleware_class
         if isinstance(middleware, type) or args or options:
             middleware = Middleware(middleware, *args, **options)
         outermost = 1 if self._debug else 0  # the debug page stays outside
         self.middleware[outermost:outermost] = checked_middleware([middleware], "DualRoute.add_middleware")
 
-    def add_exception_handler(self, key: int | type[Exception], handler: ExceptionHandler) -> None:
+    def add_exception_handler(self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler) -> None:
         """Have `handler` answer exceptions of a class, or HTTPExceptions of a status.
 
         It is called with the request and the exception.  500 and Exception stand for what nothing else handles.
         """
+        key = exc_class_or_status_code
         if not (isinstance(key, int) or (isinstance(key, type) and issubclass(key, Exception))):
             raise TypeError(f"an exception handler is for a status or an Exception class, not {key!r}")
         if not callable(handler):
             raise TypeError(f"an exception handler is a function, not {handler!r}")
         self.exception_handlers[key] = handler
 
-    def exception_handler(self, key: int | type[Exception]) -> Callable[[_F], _F]:
+    def exception_handler(self, exc_class_or_status_code: int | type[Exception]) -> Callable[[_F], _F]:
         """Decorate an exception handler: see `add_exception_handler`."""
 
         def declare(handler: _F) -> _F:
-            self.add_exception_handler(key, handler)
+            self.add_exception_handler(exc_class_or_status_code, handler)
             return handler
 
         return declare

@@ -291,6 +291,7 @@ class Dispatcher:
         name = "websocket" if kind == WEBSOCKET else "http"
         app: Any = self.app
         middleware: list[Any] = list(app.middleware) if app is not None else []
+        middleware.extend(self.router.middleware)
         handlers: list[dict[Any, Any]] = [app.exception_handlers] if app is not None else []
         around: list[Any] = [app]
         if app is not None:
@@ -303,6 +304,8 @@ class Dispatcher:
                 app.freeze()
                 middleware.extend(app.middleware)
                 handlers.insert(0, app.exception_handlers)
+            if (router := getattr(step, "router", None)) is not None:
+                middleware.extend(router.middleware)
         return [item for item in middleware if covering(item, name)], handlers, app
 
     def _miss(self, error: Exception, trail: tuple[Any, ...], kind: int = HTTP) -> _Routed:

@@ -28,7 +28,9 @@ class _EndpointRoute(BaseRoute):
 
     protocol = "http"
 
-    def __init__(self, path: str, endpoint: Any, name: str | None, middleware: Sequence[MiddlewareFunction]) -> None:
+    def __init__(
+        self, path: str, endpoint: Any, name: str | None, middleware: Sequence[MiddlewareFunction] | None
+    ) -> None:
         self.path = path
         self.endpoint = endpoint
         self.template: Template = Template(path)
@@ -92,7 +94,7 @@ class Route(_EndpointRoute):
         methods: Iterable[str] | None = None,
         name: str | None = None,
         include_in_schema: bool = True,
-        middleware: Sequence[MiddlewareFunction] = (),
+        middleware: Sequence[MiddlewareFunction] | None = None,
         limits: Limits | None = None,
         sync_to_thread: bool = True,
         timeout: float | None = None,
@@ -140,7 +142,7 @@ class WebSocketRoute(_EndpointRoute):
         endpoint: WebSocketHandler,
         *,
         name: str | None = None,
-        middleware: Sequence[MiddlewareFunction] = (),
+        middleware: Sequence[MiddlewareFunction] | None = None,
         limits: Limits | None = None,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)

@@ -105,7 +105,9 @@ def _described(route: Any, place: _Place) -> RouteInfo:
     container = isinstance(route, Mount | Host) or (rule is not None and route.router is not None)
     target = _target(route)
     inner = getattr(route, "inner_app", None)
-    around = (*place.middleware, *getattr(route, "middleware", ()), *getattr(inner, "middleware", ()))
+    router = getattr(route, "router", None)
+    own_and_inner = [item for owner in (route, inner, router) for item in getattr(owner, "middleware", ())]
+    around = (*place.middleware, *own_and_inner)
     own = route.host if isinstance(route, Host) else str(getattr(route, "path", repr(route)))
     path = place.path + ("" if isinstance(route, Host) else own)
     name = getattr(rule or route, "name", None)

@@ -123,7 +123,7 @@ class BaseRoute(Servable):
         raise NotImplementedError
 
     def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
-        """Tell whether this route by itself takes what a scope is for: Starlette's way to ask, for middleware of others.
+        """Tell whether this route by itself takes what a scope is for, as middleware of others asks Starlette's routes.
 
         Routing does not come by here.
 

@@ -53,7 +53,7 @@ class Container(BaseRoute):
         self,
         app: Any,
         name: str | None,
-        middleware: Sequence[MiddlewareFunction],
+        middleware: Sequence[MiddlewareFunction] | None,
         limits: Limits | None,
         timeout: float | None,
         params: Collection[str],
@@ -193,7 +193,7 @@ class Mount(Container):
         routes: Sequence[BaseRoute] | None = None,
         name: str | None = None,
         *,
-        middleware: Sequence[MiddlewareFunction] = (),
+        middleware: Sequence[MiddlewareFunction] | None = None,
         limits: Limits | None = None,
         timeout: float | None = None,
     ) -> None:
@@ -240,7 +240,7 @@ class Host(Container):
         app: Any,
         name: str | None = None,
         *,
-        middleware: Sequence[MiddlewareFunction] = (),
+        middleware: Sequence[MiddlewareFunction] | None = None,
         limits: Limits | None = None,
         timeout: float | None = None,
     ) -> None:
@@ -339,6 +339,7 @@ class Router(RouteDeclarations, Servable):
         default: what takes the requests that match no route, in place of 404: an endpoint, a Router, a DualRoute, a
             WSGI or an ASGI app.
         lifespan: as for DualRoute; it is called with this router.
+        middleware: generator middleware around everything inside, outermost first.
     """
 
     def __init__(
@@ -348,9 +349,11 @@ class Router(RouteDeclarations, Servable):
         default: Any = None,
         *,
         lifespan: LifespanFunction | None = None,
+        middleware: Sequence[MiddlewareFunction] | None = None,
         on_startup: None = None,
         on_shutdown: None = None,
     ) -> None:
+        self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, type(self).__name__)
         self.lifespan: AppLifespan | None = app_lifespan(lifespan, self, on_startup, on_shutdown)
         self._routes = RouteList(routes or ())
         self._redirects = redirect_slashes

@@ -12,6 +12,7 @@ import pytest
 
 from dualroute import DualRoute, Host, Mount, PlainTextResponse, Response, Route, Router
 from dualroute.connection import HTTPConnection
+from dualroute.inspection import route_table
 from dualroute.middleware import Middleware
 from dualroute.middleware.gzip import GZipMiddleware
 from dualroute.middleware.httpsredirect import HTTPSRedirectMiddleware
@@ -70,6 +71,30 @@ def test_a_middleware_object_shows_what_it_is_made_of() -> None:
     middleware = Middleware(Stamp, "x-a", value="b")
     assert repr(middleware) == "Middleware(Stamp, 'x-a', value='b')"
     assert (middleware.cls, middleware.args, middleware.kwargs) == (Stamp, ("x-a",), {"value": "b"})
+
+
+def test_a_router_may_have_middleware_of_its_own(serve: Serve) -> None:
+    inner = Router([Route("/", plain)], middleware=[Stamp(value="inner")])
+    router = Router(
+        [Route("/", plain), Mount("/inner", app=inner, middleware=[Stamp(value="mount")])],
+        middleware=[Middleware(Stamp, value="outer")],
+    )
+    for app in (router, DualRoute([Mount("", app=router)]), DualRoute(fallback=router)):
+        client = serve(app)
+        assert client.get("/").headers.get_list("x-stamp") == ["outer"]
+        assert client.get("/inner/").headers.get_list("x-stamp") == ["inner", "mount", "outer"]
+        assert client.get("/inner/none").headers.get_list("x-stamp") == ["inner", "mount", "outer"]
+    (_, mount) = route_table(router)
+    assert len(mount["middleware"]) == 3
+
+
+def test_none_is_no_middleware(serve: Serve) -> None:
+    routes = [
+        Route("/", plain, middleware=None),
+        Mount("/mount", routes=[Route("/", plain)], middleware=None),
+        Host("h.example", app=Router(middleware=None), middleware=None),
+    ]
+    assert serve(DualRoute(routes, middleware=None)).get("/").text == "plain"
 
 
 CLASSES: list[Any] = [Stamp]

@@ -13,7 +13,7 @@ from dualroute.middleware.cors import CORSMiddleware
 from dualroute.middleware.debugpage import masked
 from dualroute.middleware.errors import ServerErrorMiddleware
 from tests.conftest import Serve
-from tests.middleware_helper import handshake, site
+from tests.middleware_helper import fail, handshake, site
 
 HTML = {"accept": "text/html,application/xhtml+xml"}
 SCRIPT = "<script>alert(1)</script>"
@@ -95,13 +95,6 @@ def test_nothing_is_shown_when_debug_is_off(serve: Serve) -> None:
         answer = serve(site(middleware, Route("/failing", failing))).get("/failing", headers=HTML)
         assert (answer.status_code, answer.text) == (500, "Internal Server Error")
     assert DualRoute().debug is False
-
-
-def test_debug_is_settled_when_the_app_is_made() -> None:
-    app: Any = DualRoute(debug=True)
-    assert app.debug is True
-    with pytest.raises(AttributeError):
-        app.debug = False
 
 
 def test_the_page_stays_outside_of_what_is_added(serve: Serve) -> None:
@@ -209,3 +202,19 @@ def test_secrets_are_masked(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), [("author", "me"), ("passenger", "me"), ("compass", "me"), ("keys", "me")])
 def test_other_names_are_not(name: str, value: Any) -> None:
     assert "me" in masked(name, value)
+
+
+def test_debug_may_be_switched_until_requests_are_served(serve: Serve) -> None:
+    app = DualRoute([Route("/fail", fail)])
+    app.debug = True
+    app.debug = True
+    assert app.debug
+    assert len(app.middleware) == 1
+    app.debug = False
+    assert app.middleware == []
+    app.debug = True
+    assert "LookupError: boom" in serve(app).get("/fail").text
+    with pytest.raises(RuntimeError, match="once the app has served a request"):
+        app.debug = False
+    with pytest.raises(TypeError, match="takes its routes first; write debug=True"):
+        DualRoute(True)  # type: ignore[arg-type]

@@ -124,9 +124,12 @@ def covering(middleware: Any, kind: str) -> bool:
     return kind in getattr(middleware, "__covers__", ("http",))
 
 
-def checked_middleware(middleware: Iterable[MiddlewareFunction], where: str) -> tuple[MiddlewareFunction, ...]:
-    """Return middleware as a tuple of generator functions.  Raises TypeError for what can be none."""
-    checked = tuple(item.function if isinstance(item, Middleware) else item for item in middleware)
+def checked_middleware(middleware: Iterable[MiddlewareFunction] | None, where: str) -> tuple[MiddlewareFunction, ...]:
+    """Return middleware as a tuple of generator functions; None is no middleware.
+
+    Raises TypeError for what can be none.
+    """
+    checked = tuple(item.function if isinstance(item, Middleware) else item for item in middleware or ())
     for item in checked:
         if isinstance(item, type):
             raise TypeError(
