@@ -15,6 +15,11 @@ block.  It covers requests; a websocket handshake passes only through middleware
 One with options is a class whose instances are such functions (``def __call__(self, connection)`` is the generator):
 ``CORSMiddleware(allow_origins=["*"])``.  Those of the framework are in the modules beside this one, under the names
 that Starlette gave them.
+
+`Middleware(cls, …)` also takes classes that want an application to be around, as its first argument: subclasses of
+`BaseHTTPMiddleware` (`dualroute.middleware.base`) and ASGI middleware (`dualroute.middleware.asgi`).  For WSGI
+middleware there is `WSGIMiddleware(cls, …)` (`dualroute.middleware.wsgi`).  All of them work on both protocols, but a
+generator costs less.
 """
 
 from __future__ import annotations
@@ -40,7 +45,8 @@ class Middleware:
     It is the same as the instance that it makes, ``CORSMiddleware(allow_origins=["*"])``, and made at once.
 
     Args:
-        cls: the class, or any other callable that returns a generator function.
+        cls: the class, or any other callable that returns a generator function; or one whose first argument is an
+            application and called `app`, or the like: a BaseHTTPMiddleware, or an ASGI middleware.
         args: its positional arguments.
         options: its keyword arguments.
 
