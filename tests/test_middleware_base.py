@@ -51,7 +51,7 @@ def colours(before: Callable[[Any], Any], after: Callable[[Any], Any] = lambda r
             return after(await call_next(request)) if answer is None else answer
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             answer: Response | None = before(request)
             return after(call_next(request)) if answer is None else answer
 
@@ -185,7 +185,7 @@ def test_a_body_that_was_read_is_there_for_the_handler(serve: Serve, colour: int
             return await call_next(request)  # type: ignore[no-any-return]
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             assert request.body() == b"body"
             return call_next(request)  # type: ignore[no-any-return]
 
@@ -240,7 +240,7 @@ def test_the_body_of_any_response_can_be_read_and_replaced(serve: Serve, path: s
             return PlainTextResponse(body.upper(), status_code=response.status_code)
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             response = call_next(request)
             return PlainTextResponse(b"".join(response.body_iterator).upper(), status_code=response.status_code)
 
@@ -264,7 +264,7 @@ def test_pieces_can_be_changed_on_their_way(serve: Serve, path: str, colour: int
             return response  # type: ignore[no-any-return]
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             response = call_next(request)
             return StreamingResponse(piece.upper() for piece in response.body_iterator)
 
@@ -375,7 +375,7 @@ def test_dispatch_sees_exceptions_and_may_answer_them(serve: Serve, colour: int)
                 return PlainTextResponse(f"caught {error}")
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             try:
                 return call_next(request)  # type: ignore[no-any-return]
             except LookupError as error:
@@ -427,7 +427,7 @@ def test_call_next_may_be_called_again(serve: Serve, colour: int) -> None:
                 return await call_next(request)  # type: ignore[no-any-return]
 
     class Plain(BaseHTTPMiddleware):
-        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
             try:
                 return call_next(request)  # type: ignore[no-any-return]
             except LookupError:

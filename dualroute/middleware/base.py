@@ -34,10 +34,13 @@ from dualroute.streams import BodyFailed, BodyStream
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
 
-__all__ = ["BaseHTTPMiddleware", "DispatchFunction", "RequestResponseEndpoint"]
+__all__ = ["BaseHTTPMiddleware", "DispatchFunction", "RequestResponseEndpoint", "SyncRequestResponseEndpoint"]
 
 RequestResponseEndpoint: TypeAlias = Callable[[Any], Awaitable[Response]]
 """The `call_next` of an `async def`: given the request, and awaited for the response."""
+
+SyncRequestResponseEndpoint: TypeAlias = Callable[[Any], Response]
+"""The `call_next` of a `def`: given the request, and called for the response."""
 
 DispatchFunction: TypeAlias = Callable[[Any, Any], "Awaitable[Response] | Response"]
 """`dispatch`, in either colour."""
@@ -68,12 +71,12 @@ class BaseHTTPMiddleware(Servable):
         self.dispatch_func = self.dispatch if dispatch is None else dispatch
         self._pass_for_asgi()
 
-    async def dispatch(self, request: Any, call_next: Any) -> Response:
-        """Return the response, by ``await call_next(request)`` or without.
+    def dispatch(self, request: Any, call_next: Any) -> Any:
+        """Return the response, by ``await call_next(request)`` or without: an `async def`, or a `def`.
 
         Args:
             request: a `Request`; where this is a `def`, a `SyncRequest`.
-            call_next: has the rest of the application answer.
+            call_next: has the rest of the application answer; awaited, or where this is a `def`, called.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method dispatch, and was given no function for it")
 

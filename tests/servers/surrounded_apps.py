@@ -141,7 +141,7 @@ class Stamping(BaseHTTPMiddleware):
 
 
 class SyncStamping(BaseHTTPMiddleware):
-    def dispatch(self, request: SyncRequest, call_next: Any) -> Response:  # type: ignore[override]
+    def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
         response: Response = call_next(request)
         response.headers["x-sync-stamp"] = f"{request.method} {correlation_id.get()}"
         return response

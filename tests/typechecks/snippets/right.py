@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
+
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from dualroute import (
     BackgroundTask,
@@ -34,9 +37,13 @@ from dualroute import (
 from dualroute.config import Config
 from dualroute.connection import HTTPConnection
 from dualroute.datastructures import URL, CommaSeparatedStrings, Secret, State
+from dualroute.middleware import Middleware
+from dualroute.middleware.asgi import ASGIMiddleware
+from dualroute.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint, SyncRequestResponseEndpoint
+from dualroute.middleware.wsgi import WSGIMiddleware
 from dualroute.schemas import SchemaGenerator
 from dualroute.templating import Jinja2Templates
-from dualroute.types import Flow
+from dualroute.types import ASGIApplication, Flow, Receive, Scope, Send
 
 # Handlers of both colours
 
@@ -137,6 +144,51 @@ def load(number: int) -> str:
     return str(number)
 
 
+class Stamping(BaseHTTPMiddleware):
+    def __init__(self, app: Any, name: str = "x-stamp") -> None:
+        super().__init__(app)
+        self.name = name
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        await request.body()
+        response = await call_next(request)
+        response.headers[self.name] = request.method
+        return response
+
+
+class SyncStamping(BaseHTTPMiddleware):
+    def dispatch(self, request: SyncRequest, call_next: SyncRequestResponseEndpoint) -> Response:
+        response = call_next(request)
+        response.headers["x-size"] = str(len(request.body()))
+        return response
+
+
+async def dispatching(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
+
+
+class Pure:
+    def __init__(self, app: ASGIApplication, level: int = 1) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+surrounded = DualRoute(
+    middleware=[
+        Middleware(Stamping, name="x-name"),
+        Middleware(SyncStamping),
+        Middleware(BaseHTTPMiddleware, dispatch=dispatching),
+        Middleware(Pure, level=2),
+        ASGIMiddleware(Pure, 2),
+        WSGIMiddleware(ProxyFix, x_for=1),
+    ],
+    timeout=30,
+)
+surrounded.add_middleware(Pure, level=3)
+
+
 # Exception handlers
 
 
@@ -151,7 +203,7 @@ async def gone(request: Request, error: ClientDisconnect) -> Response:
 app = DualRoute(
     [
         Route("/", home, sync_to_thread=False),
-        Route("/upload", upload, methods=["POST"], limits=Limits(max_body_size=10)),
+        Route("/upload", upload, methods=["POST"], limits=Limits(max_body_size=10), timeout=0.5),
         Route("/users/{user_id:int}", user, name="user", middleware=[timing]),
         Route("/either/{name}", either),
         Route("/untyped", untyped),
@@ -159,7 +211,7 @@ app = DualRoute(
         Route("/instance", Callable()),
         Route("/method", Callable().method),
         Route("/any", lambda request: Response()),
-        Mount("/notes", routes=[Route("/", Notes)], name="notes"),
+        Mount("/notes", routes=[Route("/", Notes)], name="notes", timeout=math.inf),
         Host("{sub}.example.org", app=Router([Route("/", streamed), Route("/a", streamed_async)])),
         WebSocketRoute("/chat", Chat),
         WebSocketRoute("/live/{room}", live),

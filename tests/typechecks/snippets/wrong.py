@@ -24,6 +24,7 @@ from dualroute import (
 from dualroute.config import Config
 from dualroute.connection import HTTPConnection
 from dualroute.datastructures import Secret
+from dualroute.middleware import Middleware
 from dualroute.schemas import SchemaGenerator
 from dualroute.templating import Jinja2Templates
 from dualroute.types import Flow
@@ -193,6 +194,8 @@ DualRoute(exception_handlers={404: one_argument})  # mypy: dict-item; pyright: r
 DualRoute(exception_handlers={404: returns_a_text})  # mypy: dict-item; pyright: reportArgumentType
 DualRoute(exception_handlers={"404": good})  # mypy: dict-item; pyright: reportArgumentType
 DualRoute(lifespam=None)  # mypy: call-arg; pyright: reportCallIssue
+Route("/", good, timeout="5")  # mypy: arg-type; pyright: reportArgumentType
+Middleware("cors")  # mypy: arg-type; pyright: reportArgumentType
 
 
 @app.exception_handler(404)  # mypy: type-var; pyright: reportArgumentType
