@@ -139,6 +139,40 @@ def failing_half_way(request: SyncRequest) -> Response:
     return StreamingResponse(pieces())
 
 
+class Cancelled:
+    """A handler that waits to be cancelled, and tells when it begins and when it was."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self, request: Request) -> Response:
+        self.begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        raise AssertionError("nobody has cancelled it")
+
+    async def cancel_in(self, middleware: list[Any]) -> None:
+        """Have it called by an ASGI server inside `middleware`, and cancel that."""
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            raise AssertionError("nothing is answered")
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"testserver")]}
+        app = DualRoute([Route("/", self)], middleware=middleware)
+        task = asyncio.ensure_future(app.asgi(scope, receive, send))
+        await asyncio.wait_for(self.begun.wait(), 20)
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+        assert task.cancelled()
+
+
 class FailsOnce:
     """A handler that fails each first time of two."""
 

@@ -34,6 +34,7 @@ from tests.around_helper import (
     ECHO_PATHS,
     ECHOES,
     PATHS,
+    Cancelled,
     Endless,
     FailsOnce,
     async_telling,
@@ -224,6 +225,21 @@ def test_limits_count_what_it_hands_on(serve: Serve, around: list[Any]) -> None:
         assert client.post(path, content=iter([BODY, b"x"])).status_code == 413
 
 
+def test_limits_of_forms_hold_inside_it(serve: Serve, around: list[Any]) -> None:
+    async def async_fields(request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.form())))
+
+    def fields(request: SyncRequest) -> Response:
+        return PlainTextResponse(str(len(request.form())))
+
+    routes = [Route("/", fields, methods=["POST"]), Route("/async", async_fields, methods=["POST"])]
+    app = DualRoute(routes, middleware=[*around, Middleware(Shouting)], limits=Limits(max_form_fields=2))
+    client = serve(app)
+    for path in ("/", "/async"):
+        assert client.post(path, data={"a": "1", "b": "2"}).text == "2"
+        assert client.post(path, data={"a": "1", "b": "2", "c": "3"}).status_code == 413
+
+
 def test_context_variables_go_in_and_come_out(serve: Serve, around: list[Any]) -> None:
     class Binding:
         def __init__(self, app: Any) -> None:
@@ -401,6 +417,16 @@ def test_it_may_call_what_is_inside_again(serve: Serve, around: list[Any]) -> No
 
     client = serve(DualRoute([Route("/", FailsOnce())], middleware=[*around, Middleware(Retrying)]))
     assert client.get("/").text == "second"
+
+
+@pytest.mark.protocol("asgi")  # a WSGI server can't tell that a request is to be given up
+def test_a_request_that_is_cancelled_is_so_inside(
+    protocol: str, around: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Cancelled()
+    asyncio.run(handler.cancel_in([*around, Middleware(Stamping)]))
+    assert handler.cancelled
+    assert not errors(caplog.records)
 
 
 # What is wrong with it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -30,6 +31,7 @@ from dualroute.middleware.base import BaseHTTPMiddleware
 from dualroute.testclient import TestClient
 from tests.around_helper import (
     ECHOES,
+    Cancelled,
     Endless,
     FailsOnce,
     async_telling,
@@ -416,6 +418,14 @@ def test_without_a_dispatch_there_is_an_error_that_says_so(serve: Serve, caplog:
     assert "BaseHTTPMiddleware has no method dispatch" in caplog.text
     with pytest.raises(TypeError, match="dispatch is a function, not 3"):
         Middleware(BaseHTTPMiddleware, dispatch=3)
+
+
+@pytest.mark.protocol("asgi")  # a WSGI server can't tell that a request is to be given up
+def test_a_request_that_is_cancelled_is_so_inside(protocol: str, colour: int, caplog: pytest.LogCaptureFixture) -> None:
+    handler = Cancelled()
+    asyncio.run(handler.cancel_in([colours(lambda request: None)[colour]]))
+    assert handler.cancelled
+    assert not errors(caplog.records)
 
 
 def test_call_next_may_be_called_again(serve: Serve, colour: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from tests.around_helper import (
     ECHO_PATHS,
     ECHOES,
     PATHS,
+    Cancelled,
     Endless,
     FailsOnce,
     async_telling,
@@ -312,6 +314,16 @@ def test_it_may_call_what_is_inside_again(serve: Serve, around: list[Any]) -> No
 
     client = serve(DualRoute([Route("/", FailsOnce())], middleware=[*around, WSGIMiddleware(Retrying)]))
     assert client.get("/").text == "second"
+
+
+@pytest.mark.protocol("asgi")  # a WSGI server can't tell that a request is to be given up
+def test_a_request_that_is_cancelled_is_so_inside(
+    protocol: str, around: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Cancelled()
+    asyncio.run(handler.cancel_in([*around, WSGIMiddleware(Stamping)]))
+    assert handler.cancelled
+    assert not errors(caplog.records)
 
 
 # What is wrong with it

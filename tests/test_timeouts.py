@@ -265,23 +265,36 @@ def test_bodies_are_read_where_there_is_a_limit(serve: Serve, around: list[Any],
     assert client.post(path, content=iter([body] * 3)).content == body * 3
 
 
-def test_a_stream_has_all_the_time_once_it_has_begun(serve: Serve, around: list[Any]) -> None:
+def test_a_stream_has_all_the_time_once_it_has_begun(
+    serve: Serve, around: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     def pieces() -> Iterator[bytes]:
-        for _ in range(4):
-            threading.Event().wait(SHORT / 2)
+        for _ in range(3):
             yield b"piece"
+            time.sleep(2 * SHORT)
 
     async def async_pieces() -> AsyncIterator[bytes]:
-        for _ in range(4):
-            await asyncio.sleep(SHORT / 2)
+        for _ in range(3):
             yield b"piece"
+            await asyncio.sleep(2 * SHORT)
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await StreamingResponse(async_pieces())(scope, receive, send)
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("content-type", "text/plain")])
+        return pieces()
 
     routes = [
         Route("/plain", lambda request: StreamingResponse(pieces())),
         Route("/async", lambda request: StreamingResponse(async_pieces())),
+        Mount("/asgi", app=asgi),
+        Mount("/wsgi", app=wsgi),
     ]
     client = serve(DualRoute(routes, middleware=around, timeout=SHORT))
-    assert client.get("/plain").content == client.get("/async").content == b"piece" * 4
+    for path in ("/plain", "/async", "/asgi/", "/wsgi/"):
+        assert client.get(path).content == b"piece" * 3
+    assert not logged(caplog, logging.ERROR)
 
 
 def test_middleware_and_exception_handlers_see_it_and_have_all_the_time(serve: Serve, handlers: Handlers) -> None:
@@ -448,3 +461,41 @@ def test_one_thread_is_enough_for_the_middleware_of_both_kinds(serve: Serve) -> 
     )
     client = serve(app)
     assert [client.post(path, content=b"x").text for path in ECHO_PATHS] == ["x"] * len(ECHO_PATHS)
+
+
+@pytest.mark.protocol("asgi")  # under WSGI it is the server's thread that waits, and the server that gives it up
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_a_handler_that_waits_for_a_body_is_given_up(
+    protocol: str, colour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    routes = [
+        Route("/plain", ECHOES[0].endpoint, methods=["POST"]),
+        Route("/async", ECHOES[1].endpoint, methods=["POST"]),
+    ]
+    app = DualRoute(routes, timeout=SHORT)
+
+    async def converse() -> list[Any]:
+        coming: list[Any] = [{"type": "http.request", "body": b"begun", "more_body": True}]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            if coming:
+                return coming.pop()
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": f"/{colour}",
+            "headers": [(b"host", b"testserver"), (b"content-length", b"10")],
+            "query_string": b"",
+        }
+        await asyncio.wait_for(app.asgi(scope, receive, send), LONG)
+        return sent
+
+    assert asyncio.run(converse())[0]["status"] == 503
+    (message,) = logged(caplog, logging.WARNING)
+    assert "it was given up" in message
