@@ -7,14 +7,17 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dualroute import (
     DualRoute,
+    FileResponse,
     HTMLResponse,
     JSONResponse,
+    Mount,
     PlainTextResponse,
     RedirectResponse,
     Request,
@@ -453,3 +456,27 @@ def test_a_stream_of_something_else_is_a_500_before_it_begins(serve: Serve, capl
     received = serve(DualRoute([Route("/", endpoint)])).get("/")
     assert (received.status_code, received.text) == (500, "Internal Server Error")
     assert "the body of a streaming response must give bytes or str, not int" in caplog.text
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("kind", ["text", "stream", "async stream", "file"])
+def test_a_response_answers_for_an_asgi_app_that_has_read_the_body(serve: Serve, kind: str, chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"answer"
+
+    def make() -> Response:
+        if kind == "text":
+            return PlainTextResponse("answer")
+        if kind == "file":
+            return FileResponse(__file__)
+        return StreamingResponse(iter([b"answer"]) if kind == "stream" else pieces(), media_type="text/plain")
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http", "it has no lifespan"
+        while (await receive()).get("more_body"):
+            pass
+        await make()(scope, receive, send)
+
+    client = serve(DualRoute([Mount("/app", app=application)]))
+    answer = client.post("/app/", content=iter([b"x", b"y"]) if chunked else b"xy")
+    assert answer.content == (Path(__file__).read_bytes() if kind == "file" else b"answer")
