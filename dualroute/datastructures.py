@@ -7,11 +7,14 @@ Latin-1 (RFC 9110 section 5.5), which is what WSGI hands over and what ASGI's by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from dualroute.multidicts import ImmutableMultiDict, MultiDict, QueryParams
+
 if TYPE_CHECKING:
+    from dualroute.types import Scope
     from dualroute.uploads import FormData, SyncFormData, SyncUploadFile, UploadFile
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "FormData",
     "Headers",
     "ImmutableMultiDict",
+    "MultiDict",
     "MutableHeaders",
     "QueryParams",
     "Secret",
@@ -32,7 +36,6 @@ __all__ = [
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_V = TypeVar("_V")
 
 
 class Address(NamedTuple):
@@ -42,74 +45,18 @@ class Address(NamedTuple):
     port: int
 
 
-class ImmutableMultiDict(Mapping[str, _V]):
-    """A mapping whose keys may repeat.  As a mapping it shows the last value of each key."""
-
-    __slots__ = ("_dict", "_list")
-
-    def __init__(self, items: Mapping[str, _V] | Iterable[tuple[str, _V]] = ()) -> None:
-        pairs: Any = items
-        if isinstance(items, ImmutableMultiDict):
-            pairs = items._list
-        elif isinstance(items, Mapping):
-            pairs = items.items()
-        self._list: list[tuple[str, _V]] = list(pairs)
-        self._dict: dict[str, _V] = dict(self._list)
-
-    def __getitem__(self, key: str) -> _V:
-        return self._dict[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._dict)
-
-    def __len__(self) -> int:
-        return len(self._dict)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ImmutableMultiDict):
-            return NotImplemented
-        return type(self) is type(other) and sorted(self._list, key=repr) == sorted(other._list, key=repr)
-
-    __hash__ = None  # type: ignore[assignment]  # as for a dict: equal by content
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._list!r})"
-
-    def getlist(self, key: str) -> list[_V]:
-        """Return every value of `key`, in order."""
-        return [value for name, value in self._list if name == key]
-
-    def multi_items(self) -> list[tuple[str, _V]]:
-        """Return every pair, in order, repeated keys included."""
-        return list(self._list)
-
-
-class QueryParams(ImmutableMultiDict[str]):
-    """The parameters of a query string.
-
-    Args:
-        items: a query string, as text or as bytes, or pairs, or a mapping.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, items: str | bytes | Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        if isinstance(items, bytes):
-            items = items.decode("latin-1")
-        if isinstance(items, str):
-            items = parse_qsl(items, keep_blank_values=True)
-        super().__init__(items)
-
-    def __str__(self) -> str:
-        return urlencode(self._list)
-
-
 class Headers(Mapping[str, str]):
     """Request headers: read-only, names in any case, a name may repeat.
 
+    By its name a header is the first of those that have it.  All else shows each of them: `len`, iteration, `keys`,
+    `values` and `items`.
+
     Args:
         headers: a mapping or pairs of text.
-        raw: pairs of bytes with names in lower case, as in an ASGI scope, in place of `headers`.
+        raw: pairs of bytes, as in an ASGI scope, in place of `headers`.
+        scope: an ASGI scope or message with the key "headers", in place of both.
+
+    Raises TypeError for more than one of them.
     """
 
     __slots__ = ("_list",)
@@ -117,22 +64,23 @@ class Headers(Mapping[str, str]):
     def __init__(
         self,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-        *,
         raw: Iterable[tuple[bytes, bytes]] | None = None,
+        scope: MutableMapping[str, Any] | None = None,
     ) -> None:
         self._list: list[tuple[str, str]]
-        if raw is not None:
-            self._list = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
-        elif headers is None:
-            self._list = []
+        if raw is None and scope is None:
+            if headers is None:
+                self._list = []
+            else:
+                pairs = headers.multi_items() if isinstance(headers, Headers) else _pairs(headers)
+                self._list = [(name.lower(), value) for name, value in pairs]
         else:
-            pairs = headers.multi_items() if isinstance(headers, Headers) else _pairs(headers)
-            self._list = [(name.lower(), value) for name, value in pairs]
+            self._list = _decoded(_sole(type(self), headers, raw, scope))
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
         """The pairs as bytes, in order: what an ASGI message holds."""
-        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._list]
+        return _encoded(self._list)
 
     def multi_items(self) -> list[tuple[str, str]]:
         """Return every pair, in order, repeated names included."""
@@ -158,10 +106,22 @@ class Headers(Mapping[str, str]):
         return isinstance(key, str) and any(name == key.lower() for name, _ in self._list)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict(self._list))
+        return iter(self.keys())
 
     def __len__(self) -> int:
-        return len(dict(self._list))
+        return len(self._list)
+
+    def keys(self) -> list[str]:  # type: ignore[override]  # a list, since a view has each key once
+        """Return the name of every pair, in order."""
+        return [name for name, _ in self._list]
+
+    def values(self) -> list[str]:  # type: ignore[override]  # as `keys`
+        """Return the value of every pair, in order."""
+        return [value for _, value in self._list]
+
+    def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # as `keys`
+        """Return every pair, in order: the same as `multi_items`."""
+        return list(self._list)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and sorted(self._list) == sorted(other._list)
@@ -175,16 +135,58 @@ class Headers(Mapping[str, str]):
 class MutableHeaders(Headers):
     """Response headers: what is put in is checked at once, so that nothing unsendable can get as far as a server.
 
+    Args:
+        headers: a mapping or pairs of text.
+        raw: a list of pairs of bytes, in place of `headers`.  It is changed along with these headers.
+        scope: an ASGI message or scope whose "headers" are changed along with these, in place of both.
+
     Raises ValueError for a name that is no token (RFC 9110 section 5.1) or a value that holds CR, LF or NUL, and
-    for text outside Latin-1.
+    for text outside Latin-1; TypeError for more than one of the arguments.
     """
 
     __slots__ = ()
 
-    def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None) -> None:
-        super().__init__(headers)
-        for name, value in self._list:
+    def __init__(
+        self,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        raw: list[tuple[bytes, bytes]] | None = None,
+        scope: MutableMapping[str, Any] | None = None,
+    ) -> None:
+        if raw is None and scope is None:
+            super().__init__(headers)
+            for name, value in self._list:
+                _check(name, value)
+        else:
+            self._share(_sole(type(self), headers, raw, scope), scope)
+
+    def _share(self, raw: Any, scope: MutableMapping[str, Any] | None) -> None:
+        """Take headers over from bytes, which follow what is done to these."""
+        from dualroute.followed import Followed
+
+        shared: list[tuple[bytes, bytes]] = raw
+        if scope is not None:  # where it need not be a list
+            scope["headers"] = shared = list(raw)
+
+        def follow(pairs: list[tuple[str, str]]) -> None:
+            shared[:] = _encoded(pairs)
+
+        self._list = Followed(_decoded(shared), follow)
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """The pairs as bytes, in order: what an ASGI message holds.  A change of the list is one of these headers.
+
+        It shows the headers as they are when it is asked for, so ask anew after other changes.
+        """
+        from dualroute.followed import Followed
+
+        return Followed(_encoded(self._list), self._replace)
+
+    def _replace(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        pairs = _decoded(raw)
+        for name, value in pairs:
             _check(name, value)
+        self._list[:] = pairs
 
     def __setitem__(self, key: str, value: str) -> None:
         """Set the header, replacing the first one of that name and removing the others."""
@@ -241,6 +243,21 @@ def _pairs(items: Mapping[str, str] | Iterable[tuple[str, str]]) -> Iterable[tup
     return pairs  # type: ignore[no-any-return]  # an Iterable of pairs may itself be a Mapping, for a type checker
 
 
+def _decoded(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+
+
+def _encoded(pairs: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+
+
+def _sole(cls: type, headers: object, raw: Any, scope: MutableMapping[str, Any] | None) -> Any:
+    """Return the bytes that headers are to be made of.  Raises TypeError where there is more than one choice."""
+    if headers is not None or (raw is not None and scope is not None):
+        raise TypeError(f"{cls.__name__} takes one of headers=, raw= and scope=")
+    return raw if scope is None else scope["headers"]
+
+
 # Names found well-formed.  Programs choose them, but may do so by what clients send, so the memory is bounded.
 _known_names: set[str] = set()
 _KNOWN_NAMES_LIMIT = 1024
@@ -275,13 +292,21 @@ class URL:
 
     Args:
         url: the text.
+        scope: an ASGI scope whose URL it is, in place of `url`.
+        components: the parts that it is made of, as `replace` takes them, in place of both.
+
+    Raises TypeError for more than one of them, and HTTPException(400) for a scope whose target or Host is malformed.
     """
 
     __slots__ = ("_split", "_url")
 
-    def __init__(self, url: str = "") -> None:
+    def __init__(self, url: str = "", scope: Scope | None = None, **components: Any) -> None:
         self._url = str(url)
         self._split: SplitResult | None = None
+        if scope is not None or components:
+            if url or (scope is not None and components):
+                raise TypeError("URL takes one of a text, scope= and the components of a URL")
+            self._url = str(URL().replace(**components)) if scope is None else _url_of(scope)
 
     @property
     def components(self) -> SplitResult:
@@ -382,6 +407,13 @@ class URL:
         return f"{type(self).__name__}({shown!r})"
 
 
+def _url_of(scope: Scope) -> str:
+    from dualroute.connection import HTTPConnection
+
+    scheme = "ws" if scope.get("type") == "websocket" else "http"  # where the server does not say
+    return str(HTTPConnection({"scheme": scheme, **scope}).url)
+
+
 class URLPath(str):
     """What a reverse look-up returns: a percent-encoded path, and the scheme and host that its routes ask for.
 
@@ -437,17 +469,17 @@ class State:
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
-    def __getitem__(self, name: str) -> Any:
-        return self._state[name]
+    def __getitem__(self, key: str) -> Any:
+        return self._state[key]
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._state[name] = value
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._state[key] = value
 
-    def __delitem__(self, name: str) -> None:
-        del self._state[name]
+    def __delitem__(self, key: str) -> None:
+        del self._state[key]
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._state
+    def __contains__(self, key: object) -> bool:
+        return key in self._state
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._state)

@@ -106,7 +106,22 @@ class HTTPHeaders(MutableHeaders):
         return ",".join(values)
 
     def __iter__(self) -> Iterator[str]:
-        return ("-".join(part.capitalize() for part in name.split("-")) for name in super().__iter__())
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def keys(self) -> list[str]:  # type: ignore[override]  # as its base
+        """Return each name once, in order."""
+        return ["-".join(part.capitalize() for part in name.split("-")) for name in dict.fromkeys(super().keys())]
+
+    def values(self) -> list[str]:  # type: ignore[override]  # as its base
+        """Return the values of each name, joined by commas."""
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # as its base
+        """Return each name with its values, joined by commas."""
+        return [(name, self[name]) for name in self.keys()]
 
 
 class HTTPMessageDelegate:

@@ -187,8 +187,12 @@ class Response(Servable):
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers as an ASGI message holds them."""
+        """The headers as an ASGI message holds them.  A change of the list is one of the response's headers."""
         return self.headers.raw
+
+    @raw_headers.setter
+    def raw_headers(self, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.headers.raw[:] = raw_headers
 
     def wire(self, method: str) -> tuple[list[tuple[str, str]], bool]:
         """Return the headers to send in answer to `method`, and whether the body is to follow.

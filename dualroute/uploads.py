@@ -118,11 +118,12 @@ class UploadFile(_Upload):
         return function(*args) if in_memory(self.file) else await run_in_threadpool(function, *args)
 
 
-class FormData(ImmutableMultiDict[str | UploadFile]):
+class FormData(ImmutableMultiDict[str, str | UploadFile]):
     """The fields of a form: text, and files as an `async def` handler sees them.
 
     Args:
         items: pairs, or a mapping.
+        pairs: further pairs, by name.
     """
 
     __slots__ = ()
@@ -132,13 +133,14 @@ class FormData(ImmutableMultiDict[str | UploadFile]):
         await close_files([value.file for _, value in self._list if isinstance(value, UploadFile)])
 
 
-class SyncFormData(ImmutableMultiDict[str | SyncUploadFile]):
+class SyncFormData(ImmutableMultiDict[str, str | SyncUploadFile]):
     """The fields of a form: text, and files as a `def` handler sees them.
 
     As a context manager it closes the files in the end.
 
     Args:
         items: pairs, or a mapping.
+        pairs: further pairs, by name.
     """
 
     __slots__ = ()

@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 
-from dualroute.datastructures import URL, Headers, ImmutableMultiDict, MutableHeaders, QueryParams, State
+from dualroute import PlainTextResponse, Request, Response, Route, Router, SyncRequest
+from dualroute.datastructures import (
+    URL,
+    FormData,
+    Headers,
+    ImmutableMultiDict,
+    MultiDict,
+    MutableHeaders,
+    QueryParams,
+    State,
+)
+from tests.conftest import Serve
 
 # ImmutableMultiDict and QueryParams
 
 
 def test_a_multidict_shows_the_last_value_of_a_key_and_keeps_them_all() -> None:
-    multidict = ImmutableMultiDict([("a", 1), ("b", 2), ("a", 3)])
+    multidict: ImmutableMultiDict[str, int] = ImmutableMultiDict([("a", 1), ("b", 2), ("a", 3)])
     assert multidict["a"] == 3
     assert multidict.get("c") is None
     assert "b" in multidict
@@ -41,6 +52,47 @@ def test_multidicts_are_equal_by_content_in_any_order_and_never_across_classes()
     assert ImmutableMultiDict([("a", 1)]) != {"a": 1}
     with pytest.raises(TypeError, match="unhashable"):
         hash(ImmutableMultiDict())
+
+
+def test_further_pairs_come_by_name() -> None:
+    assert ImmutableMultiDict([("a", 1)], a=2, b=3).multi_items() == [("a", 1), ("a", 2), ("b", 3)]
+    assert QueryParams("a=1", items=2).multi_items() == [("a", "1"), ("items", "2")]
+    assert QueryParams(a=1, b="x y") == QueryParams({"a": 1, "b": "x y"}) == QueryParams("a=1&b=x+y")
+    assert FormData(a="1").multi_items() == [("a", "1")]
+
+
+def test_a_multidict_s_class_takes_the_types_of_keys_and_values() -> None:
+    class Numbers(ImmutableMultiDict[str, int]):
+        pass
+
+    assert Numbers([("a", 1)])["a"] == 1
+
+
+def test_a_multidict_can_be_changed() -> None:
+    multidict = MultiDict([("a", 1), ("a", 2), ("b", 3), ("a", 4)])
+    multidict["b"] = 5
+    multidict.append("b", 6)
+    assert multidict.multi_items() == [("a", 1), ("a", 2), ("a", 4), ("b", 5), ("b", 6)]
+    assert multidict["b"] == 6
+    assert multidict.poplist("a") == [1, 2, 4]
+    assert "a" not in multidict
+    assert (multidict.pop("a"), multidict.pop("a", 7), multidict.poplist("a")) == (None, 7, [])
+    multidict.setlist("c", iter([8, 9]))
+    assert (multidict.getlist("c"), multidict["c"]) == ([8, 9], 9)
+    multidict.setlist("c", [])
+    assert "c" not in multidict
+    assert (multidict.setdefault("b", 0), multidict.setdefault("d", 10), multidict.setdefault("e")) == (6, 10, None)
+    multidict.update([("b", 11), ("b", 12)], f=13)
+    assert multidict.multi_items() == [("d", 10), ("e", None), ("b", 11), ("b", 12), ("f", 13)]
+    del multidict["b"]
+    assert multidict.popitem() == ("f", 13)
+    assert multidict.multi_items() == [("d", 10), ("e", None)]
+    with pytest.raises(KeyError):
+        del multidict["b"]
+    multidict.clear()
+    assert (len(multidict), multidict.multi_items(), multidict == MultiDict()) == (0, [], True)
+    with pytest.raises(KeyError):
+        multidict.popitem()
 
 
 @pytest.mark.parametrize(
@@ -84,9 +136,11 @@ def test_headers_are_found_in_any_case() -> None:
     assert "none" not in headers
     number: Any = 3
     assert number not in headers
-    assert list(headers) == ["content-type", "x-a"]
-    assert len(headers) == 2
-    assert headers.multi_items() == [("content-type", "text/plain"), ("x-a", "1"), ("x-a", "2")]
+    assert list(headers) == headers.keys() == ["content-type", "x-a", "x-a"]
+    assert len(headers) == 3
+    assert headers.values() == ["text/plain", "1", "2"]
+    assert headers.multi_items() == headers.items() == [("content-type", "text/plain"), ("x-a", "1"), ("x-a", "2")]
+    assert dict(headers) == {"content-type": "text/plain", "x-a": "1"}
     with pytest.raises(KeyError):
         headers["none"]
 
@@ -115,6 +169,107 @@ def test_a_mutable_copy_leaves_the_original_as_it_is() -> None:
     copy = headers.mutablecopy()
     copy["a"] = "2"
     assert (headers["a"], copy["a"]) == ("1", "2")
+
+
+def test_headers_are_made_from_a_scope_and_by_position() -> None:
+    raw = [(b"A", b"1"), (b"a", b"2")]
+    assert Headers(scope={"headers": tuple(raw)}) == Headers(None, raw) == Headers([("a", "1"), ("a", "2")])
+
+
+@pytest.mark.parametrize("cls", [Headers, MutableHeaders])
+@pytest.mark.parametrize("names", [("headers", "raw"), ("headers", "scope"), ("raw", "scope")])
+def test_headers_are_made_from_one_thing(cls: Any, names: tuple[str, str]) -> None:
+    given: dict[str, Any] = {"headers": {"a": "1"}, "raw": [], "scope": {"headers": []}}
+    with pytest.raises(TypeError, match=rf"{cls.__name__} takes one of headers=, raw= and scope="):
+        cls(**{name: given[name] for name in names})
+
+
+CHANGES: dict[str, Any] = {
+    "item": lambda headers: headers.__setitem__("A", "9"),
+    "new item": lambda headers: headers.__setitem__("c", "9"),
+    "removal": lambda headers: headers.__delitem__("a"),
+    "append": lambda headers: headers.append("a", "9"),
+    "update": lambda headers: headers.update({"b": "8", "d": "9"}),
+    "setdefault": lambda headers: headers.setdefault("e", "9"),
+    "vary": lambda headers: headers.add_vary_header("accept"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("kind", ["raw", "list in a message", "tuple in a message"])
+def test_what_is_done_to_the_headers_of_an_asgi_message_is_done_to_the_message(change: Any, kind: str) -> None:
+    raw = [(b"A", b"1"), (b"b", b"2"), (b"a", b"\xe9")]
+    message: dict[str, Any] = {"headers": tuple(raw) if kind.startswith("tuple") else raw}
+    headers = MutableHeaders(raw=raw) if kind == "raw" else MutableHeaders(scope=message)
+    expected = MutableHeaders([("A", "1"), ("b", "2"), ("a", "é")])
+    assert headers == expected
+    change(headers)
+    change(expected)
+    assert headers == expected
+    assert (raw if kind == "raw" else message["headers"]) == list(expected.raw)
+    assert isinstance(message["headers"], list | tuple)
+
+
+def test_a_message_is_not_checked_but_what_is_put_into_it_is() -> None:
+    message = {"headers": [(b"a b", b"1")]}
+    headers = MutableHeaders(scope=message)
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        headers["c"] = "\n"
+    assert message["headers"] == [(b"a b", b"1")]
+
+
+RAW_CHANGES: dict[str, Any] = {
+    "append": lambda raw: raw.append((b"X-New", b"9")),
+    "extend": lambda raw: raw.extend([(b"x", b"1"), (b"y", b"\xe9")]),
+    "insert": lambda raw: raw.insert(0, (b"x", b"1")),
+    "item": lambda raw: raw.__setitem__(0, (b"x", b"1")),
+    "slice": lambda raw: raw.__setitem__(slice(None), [(b"x", b"1")]),
+    "removal": lambda raw: raw.remove((b"a", b"1")),
+    "deletion": lambda raw: raw.__delitem__(0),
+    "pop": lambda raw: raw.pop(),
+    "in place": lambda raw: raw.__iadd__([(b"x", b"1")]),
+    "clear": lambda raw: raw.clear(),
+    "reverse": lambda raw: raw.reverse(),
+    "sort": lambda raw: raw.sort(key=lambda pair: pair[1], reverse=True),
+}
+
+
+@pytest.mark.parametrize("change", RAW_CHANGES.values(), ids=RAW_CHANGES)
+def test_what_is_done_to_the_raw_headers_is_done_to_the_headers(change: Any) -> None:
+    headers = MutableHeaders([("a", "1"), ("b", "2")])
+    expected = [(b"a", b"1"), (b"b", b"2")]
+    raw = headers.raw
+    assert change(raw) == change(expected) or raw == expected
+    assert raw == expected
+    assert headers.raw == [(name.lower(), value) for name, value in expected]
+
+
+@pytest.mark.parametrize("pair", [(b"a b", b"1"), (b"a", b"1\r\nx: y")])
+def test_what_can_not_be_sent_is_refused_among_raw_headers_too(pair: tuple[bytes, bytes]) -> None:
+    headers = MutableHeaders({"a": "1"})
+    raw = headers.raw
+    with pytest.raises(ValueError, match="header"):
+        raw.append(pair)
+    assert raw == headers.raw == [(b"a", b"1")]
+
+
+def test_raw_headers_of_a_response_are_sent(serve: Serve) -> None:
+    def add(request: SyncRequest) -> Response:
+        response = PlainTextResponse("")
+        response.raw_headers.append((b"Set-Cookie", b"a=1"))
+        response.headers.raw.extend([(b"set-cookie", b"b=2")])
+        return response
+
+    async def replace(request: Request) -> Response:
+        response = PlainTextResponse("")
+        response.raw_headers = [*response.raw_headers, (b"x-a", b"1"), (b"x-b", b"2")]
+        response.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"x-b"]
+        return response
+
+    client = serve(Router([Route("/add", add), Route("/replace", replace)]))
+    assert client.get("/add").headers.get_list("set-cookie") == ["a=1", "b=2"]
+    answer = client.get("/replace").headers
+    assert (answer["x-a"], answer["content-length"], "x-b" in answer) == ("1", "0", False)
 
 
 def test_headers_can_be_changed() -> None:
@@ -192,6 +347,40 @@ def test_ordinary_values_are_taken_as_they_are(value: str) -> None:
 
 
 # URL
+
+
+SCOPES: dict[str, dict[str, Any]] = {
+    "https://example.org/app/caf%C3%A9?q=a%20b": {
+        "scheme": "https",
+        "server": ("example.org", 443),
+        "path": "/app/café",
+        "root_path": "/app",
+        "query_string": b"q=a%20b",
+        "headers": [],
+    },
+    "ws://host:81/x": {"type": "websocket", "path": "/x", "headers": [(b"host", b"host:81")]},
+    "http://localhost/": {"path": "/", "headers": []},
+}
+
+
+@pytest.mark.parametrize(("url", "scope"), SCOPES.items(), ids=SCOPES)
+def test_a_url_is_made_of_a_scope(url: str, scope: dict[str, Any]) -> None:
+    given = {"type": "http", **scope}
+    assert URL(scope=given) == url
+    assert URL("", given).is_secure == url.startswith("https")
+
+
+def test_a_url_is_made_of_components() -> None:
+    assert URL(scheme="https", hostname="example.org", port=81, path="/x") == "https://example.org:81/x"
+    assert URL(path="/x", query="a=1") == "/x?a=1"
+
+
+@pytest.mark.parametrize(
+    "given", [{"url": "/", "scope": {}}, {"url": "/", "path": "/"}, {"scope": {}, "path": "/"}], ids=repr
+)
+def test_a_url_is_made_of_one_thing(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="URL takes one of"):
+        URL(**given)
 
 
 def test_a_url_shows_its_parts() -> None:

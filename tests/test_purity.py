@@ -92,6 +92,7 @@ CORE = (
     *(
         "matching",
         "middleware",
+        "multidicts",
         "paths",
         "requests",
         "responses",
