@@ -41,13 +41,23 @@ class BackgroundTask:
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
 
+    async def __call__(self) -> None:
+        """Call the function, a `def` in a thread, for code that runs a task by itself."""
+        from dualroute.concurrency import run_in_threadpool
+
+        for call in self.calls():
+            if call.is_async:
+                await call.function(*call.args)
+            else:
+                await run_in_threadpool(call.function, *call.args)
+
     def calls(self) -> Iterable[Call]:
         """Return what there is to do, in order."""
         function = functools.partial(self.func, **self.kwargs) if self.kwargs else self.func
         return [Call.known(function, self.args, is_async_callable(self.func))]
 
 
-class BackgroundTasks:
+class BackgroundTasks(BackgroundTask):
     """Functions to be called one after the other.
 
     Args:

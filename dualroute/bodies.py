@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
-from dualroute.types import Environ, Message, Receive
+from dualroute.types import Environ, Message, Receive, Send
 
 if TYPE_CHECKING:
     from dualroute.forms import KeptForm
@@ -181,8 +181,15 @@ class KeptChannel(Channel):
 class ReceiveChannel(Channel):
     """The body behind an ASGI `receive`."""
 
+    send: Send | None = None
+    """What sends events, where there is anything for that."""
+
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+
+    async def send_event(self, message: Message) -> None:
+        if self.send is not None:
+            await self.send(message)
 
     async def receive(self) -> bytes:
         if self.too_large:

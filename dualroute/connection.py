@@ -7,8 +7,8 @@ asked for.  So a handler that looks at nothing pays for nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView, ValuesView
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
@@ -27,9 +27,18 @@ from dualroute.translation import (
 from dualroute.types import Environ, Receive, Scope
 
 if TYPE_CHECKING:
+    # With a default, which the one of `typing` has from Python 3.13 on.
+    from typing_extensions import TypeVar
+
     from dualroute.exchange import Call, Driver
     from dualroute.middleware.sessions import Session
     from dualroute.responses import Response
+
+    StateT = TypeVar("StateT", bound="Mapping[str, Any] | State", default=State)
+else:
+    from typing import TypeVar
+
+    StateT = TypeVar("StateT")
 
 # Within quotes, a byte is written as three octal digits or escaped by a backslash.
 _QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
@@ -40,11 +49,14 @@ _ATTACHED = ("session", "auth", "user")
 # What a connection reads off its scope when it is asked, and the names of that there.
 _TOLD_BY_SCOPE = ("headers", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
-__all__ = ["HTTPConnection", "cookie_parser"]
+__all__ = ["HTTPConnection", "StateT", "cookie_parser"]
 
 
-class HTTPConnection:
+class HTTPConnection(Generic[StateT]):
     """A request or a websocket handshake.
+
+    It is a mapping as well: that of its `scope`.  In annotations it may be subscribed with the type of its `state`,
+    such as a TypedDict of what a lifespan yields: ``Request[AppState]``.
 
     Args:
         scope: an ASGI scope of type "http" or "websocket".
@@ -178,7 +190,7 @@ class HTTPConnection:
             merged.update(state)
         return merged
 
-    def in_colour(self, is_async: bool) -> HTTPConnection:
+    def in_colour(self, is_async: bool) -> HTTPConnection[StateT]:
         """Return this connection in the form for an `async def` or a `def` handler."""
         return self
 
@@ -287,9 +299,9 @@ class HTTPConnection:
         view._channel = channel
         return view  # type: ignore[return-value]  # of the class that was asked for
 
-    def _as(self, cls: type[HTTPConnection]) -> HTTPConnection:
+    def _as(self, cls: type[HTTPConnection[Any]]) -> HTTPConnection[Any]:
         """Return a view of this connection as another class; both share the body and the state."""
-        self.state  # noqa: B018  # made now, so that it is shared
+        self._shared_state()  # made now, so that it is shared
         self.asked_handlers  # noqa: B018
         self.closing  # noqa: B018
         other = cls.__new__(cls)
@@ -330,7 +342,7 @@ class HTTPConnection:
             scope["path"] = self.path
             scope["root_path"] = self.root_path
             scope["path_params"] = self.path_params
-            scope["state"] = self.state._state
+            scope["state"] = self._shared_state()._state
             for key, value in (("app", self._app), ("router", self._router), ("route", self._route)):
                 if value is not None:
                     scope[key] = value
@@ -530,8 +542,13 @@ class HTTPConnection:
         return Address(client[0], client[1] or 0) if client and client[0] else None
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateT:
         """This connection's own state; it starts with what the lifespan of its app, and of those around it, yielded."""
+        made: Any = self._shared_state() if self._state is None else self._state
+        state: StateT = made
+        return state
+
+    def _shared_state(self) -> State:
         if self._state is None:
             given = self._given_scope.get("state") if self._given_scope is not None else None
             self._state = State({} if given is None else given)
@@ -576,6 +593,11 @@ class HTTPConnection:
         raise NotImplementedError
 
 
+# Registered and not inherited: a class with Mapping's metaclass is asked for its instances in Python code.
+_mapping: Any = Mapping
+_mapping.register(HTTPConnection)
+
+
 def quote_query(query: str) -> str:
     """Percent-encode what may not stand in a query, leaving it otherwise as it was sent."""
     from urllib.parse import quote
@@ -583,14 +605,14 @@ def quote_query(query: str) -> str:
     return quote(query.encode("latin-1"), safe="/?:@!$&'()*+,;=~%")
 
 
-def cookie_parser(header: str) -> dict[str, str]:
+def cookie_parser(cookie_string: str) -> dict[str, str]:
     """Parse a Cookie header (RFC 6265 section 5.4), as browsers write them rather than as section 4.1.1 has it.
 
     Whatever stands between semicolons is a cookie: a value may hold spaces and quotes, and one without an equals sign
     has no name.  A value in quotes is unquoted.  Of a name that repeats, the last one counts.
     """
     cookies = {}
-    for pair in header.encode("latin-1", "replace").split(b";"):
+    for pair in cookie_string.encode("latin-1", "replace").split(b";"):
         name, equals, value = pair.partition(b"=")
         if not equals:
             name, value = b"", name

@@ -167,7 +167,7 @@ class WebSocketEndpoint(_EndpointClass):
                 if message["type"] != "websocket.receive":
                     close_code = int(message.get("code") or 1000)
                     return
-                await self._tell(self.on_receive, websocket, self.decode(message))
+                await self._tell(self.on_receive, websocket, await self.decode(websocket, message))
         except WebSocketDisconnect as gone:
             close_code = gone.code
         except WebSocketException as error:
@@ -186,8 +186,11 @@ class WebSocketEndpoint(_EndpointClass):
 
         await websocket.in_thread(functools.partial(method, SyncWebSocket.over(websocket), *args, **path_params))
 
-    def decode(self, message: Any) -> Any:
-        """Return the data in a message, as `encoding` has it.  Raises MalformedMessage."""
+    async def decode(self, websocket: WebSocket, message: Any) -> Any:
+        """Return the data in a message, as `encoding` has it.  Raises MalformedMessage.
+
+        Override this for an encoding of your own.
+        """
         text: str | None = message.get("text")
         data: bytes | None = message.get("bytes")
         if self.encoding is None:

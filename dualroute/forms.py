@@ -166,7 +166,7 @@ def form_data(items: Iterable[Item]) -> FormData:
     return FormData([(name, value if isinstance(value, str) else as_upload(value)) for name, value in items])
 
 
-def read_form(request: SyncRequest, channel: Channel, **given: int | float | None) -> SyncFormData:
+def read_form(request: SyncRequest[Any], channel: Channel, **given: int | float | None) -> SyncFormData:
     """Return the form of a request, read if it has not been.
 
     Args:
@@ -181,7 +181,7 @@ def read_form(request: SyncRequest, channel: Channel, **given: int | float | Non
     return channel.form.sync_form  # type: ignore[union-attr]  # it was just set
 
 
-async def read_form_async(request: Request, channel: Channel, **given: int | float | None) -> FormData:
+async def read_form_async(request: Request[Any], channel: Channel, **given: int | float | None) -> FormData:
     """Return the form of a request, read if it has not been: see `read_form`."""
     if channel.form is None:
         with _reading(request, channel, given) as reading:
@@ -199,7 +199,7 @@ class _Reading:
 
 @contextmanager
 def _reading(
-    request: Request | SyncRequest, channel: Channel, given: dict[str, int | float | None]
+    request: Request[Any] | SyncRequest, channel: Channel, given: dict[str, int | float | None]
 ) -> Iterator[_Reading]:
     """Keep what is read within, or why it could not be, and have the files closed with the request."""
     try:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.bodies import Channel, streamable
-from dualroute.connection import HTTPConnection
+from dualroute.bodies import Channel, ReceiveChannel, streamable
+from dualroute.connection import HTTPConnection, StateT, cookie_parser
 from dualroute.exceptions import ClientDisconnect, MalformedBody
 
 if TYPE_CHECKING:
     from dualroute.forms import AwaitableForm
+    from dualroute.types import Receive, Scope, Send
     from dualroute.uploads import SyncFormData
 
-__all__ = ["ClientDisconnect", "HTTPConnection", "Request", "SyncRequest"]
+__all__ = ["ClientDisconnect", "HTTPConnection", "Request", "StateT", "SyncRequest", "cookie_parser"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -28,8 +29,13 @@ def _returns_awaitable(function: _F) -> _F:
     return function
 
 
-class _BaseRequest(HTTPConnection):
+class _BaseRequest(HTTPConnection[StateT]):
     __slots__ = ()
+
+    def __init__(self, scope: Scope, receive: Receive | None = None, send: Send | None = None) -> None:
+        super().__init__(scope, receive)
+        if send is not None and isinstance(self._channel, ReceiveChannel):
+            self._channel.send = send
 
     @property
     def _body_channel(self) -> Channel:
@@ -71,17 +77,18 @@ class _BaseRequest(HTTPConnection):
 
         return best_encoding(self.headers.get("accept-encoding"), encodings)
 
-    def in_colour(self, is_async: bool) -> HTTPConnection:
-        cls = Request if is_async else SyncRequest
+    def in_colour(self, is_async: bool) -> HTTPConnection[StateT]:
+        cls: type[_BaseRequest[Any]] = Request if is_async else SyncRequest
         return self if isinstance(self, cls) else self._as(cls)
 
 
-class Request(_BaseRequest):
+class Request(_BaseRequest[StateT]):
     """A request as an `async def` handler sees it.
 
     Args:
         scope: an ASGI scope of type "http".
         receive: the ASGI receive callable.
+        send: the ASGI send callable, for early hints and pushes.
 
     Raises HTTPException(400) for a scope whose target or Host is malformed.
     """
@@ -168,35 +175,50 @@ class Request(_BaseRequest):
         if form is not None and not form.refused:
             await form.form.close()
 
-    async def send_early_hints(self, links: Iterable[str]) -> None:
+    async def send_early_hints(self, links: str | Iterable[str], /, *additional_links: str) -> None:
         """Tell the client what it may fetch while it waits for the answer (103 Early Hints, RFC 8297).
 
         Nothing is sent where the server can't, and it is for HTTP/1.1 and later only, so no answer may depend on it.
 
         Args:
-            links: values of a Link header: ``</app.css>; rel=preload; as=style``.
+            links: values of a Link header, or a single one: ``</app.css>; rel=preload; as=style``.
+            additional_links: further ones.
 
         Raises ValueError for what may not stand in a header.
         """
-        from dualroute.hints import hint_event, hint_function
+        from dualroute.hints import all_links, hint_event, hint_function
 
-        links = list(links) if not isinstance(links, str) else links
+        links = all_links(links, additional_links)
         if (event := hint_event(self, links)) is not None:
             await self._body_channel.send_event(event)
         elif (function := hint_function(self, links)) is not None:
             self._body_channel.in_server_thread(function)
+
+    async def send_push_promise(self, path: str) -> None:
+        """Have the server send what is at a path before the client asks for it (RFC 9113 section 8.4).
+
+        Nothing is sent where the server can't, or the client would not have it, as browsers no longer do.
+
+        Args:
+            path: the path of what to send.
+        """
+        from dualroute.hints import push_event
+
+        if (event := push_event(self, path)) is not None:
+            await self._body_channel.send_event(event)
 
     async def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""
         return await self._body_channel.gone()
 
 
-class SyncRequest(_BaseRequest):
+class SyncRequest(_BaseRequest[StateT]):
     """A request as a `def` handler sees it.
 
     Args:
         scope: an ASGI scope of type "http".
         receive: not used by hand; adapters give a channel that can be read from a thread.
+        send: likewise.
 
     Raises HTTPException(400) for a scope whose target or Host is malformed.
     """
@@ -278,23 +300,37 @@ class SyncRequest(_BaseRequest):
         if form is not None and not form.refused:
             form.sync_form.close()
 
-    def send_early_hints(self, links: Iterable[str]) -> None:
+    def send_early_hints(self, links: str | Iterable[str], /, *additional_links: str) -> None:
         """Tell the client what it may fetch while it waits for the answer (103 Early Hints, RFC 8297).
 
         Nothing is sent where the server can't, and it is for HTTP/1.1 and later only, so no answer may depend on it.
 
         Args:
-            links: values of a Link header: ``</app.css>; rel=preload; as=style``.
+            links: values of a Link header, or a single one: ``</app.css>; rel=preload; as=style``.
+            additional_links: further ones.
 
         Raises ValueError for what may not stand in a header.
         """
-        from dualroute.hints import hint_event, hint_function
+        from dualroute.hints import all_links, hint_event, hint_function
 
-        links = list(links) if not isinstance(links, str) else links
+        links = all_links(links, additional_links)
         if (event := hint_event(self, links)) is not None:
             self._body_channel.send_event_from_thread(event)
         elif (function := hint_function(self, links)) is not None:
             function()
+
+    def send_push_promise(self, path: str) -> None:
+        """Have the server send what is at a path before the client asks for it (RFC 9113 section 8.4).
+
+        Nothing is sent where the server can't, or the client would not have it, as browsers no longer do.
+
+        Args:
+            path: the path of what to send.
+        """
+        from dualroute.hints import push_event
+
+        if (event := push_event(self, path)) is not None:
+            self._body_channel.send_event_from_thread(event)
 
     def is_disconnected(self) -> bool:
         """Tell whether the client is known to have gone.  WSGI servers do not tell before something is sent."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from dualroute.connection import HTTPConnection
+from dualroute.connection import HTTPConnection, StateT
 from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import HTTPException, WebSocketDisconnect, WebSocketException
 from dualroute.exchange import Call
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from dualroute.exchange import Driver
     from dualroute.limits import Limits
 
-__all__ = ["MalformedMessage", "WebSocket", "WebSocketDisconnect", "WebSocketState"]
+__all__ = [
+    "MalformedMessage",
+    "StateT",
+    "WebSocket",
+    "WebSocketClose",
+    "WebSocketDisconnect",
+    "WebSocketDisconnected",
+    "WebSocketState",
+]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -46,7 +54,11 @@ class MalformedMessage(WebSocketException, ValueError):
         super().__init__(1003, reason)
 
 
-class WebSocket(HTTPConnection):
+class WebSocketDisconnected(RuntimeError):
+    """Something was to be sent or received on a websocket that is not open, or no longer."""
+
+
+class WebSocket(HTTPConnection[StateT]):
     """A websocket.
 
     Args:
@@ -127,11 +139,11 @@ class WebSocket(HTTPConnection):
     async def receive(self) -> Message:
         """Return the next event from the server.
 
-        Raises RuntimeError after the disconnect event, and WebSocketException for a message that is larger, or does not
-        come within the time, that `Limits` allow; unless it is caught, the websocket is closed.
+        Raises WebSocketDisconnected after the disconnect event, and WebSocketException for a message that is larger,
+        or does not come within the time, that `Limits` allow; unless it is caught, the websocket is closed.
         """
         if self.client_state is WebSocketState.DISCONNECTED:
-            raise RuntimeError("nothing can be received: the websocket was disconnected")
+            raise WebSocketDisconnected("nothing can be received: the websocket was disconnected")
         message = await (self._receive_event() if self._limits is None else self._receive_within(self._limits))
         kind = message["type"]
         if self.client_state is WebSocketState.CONNECTING:
@@ -176,7 +188,8 @@ class WebSocket(HTTPConnection):
     async def send(self, message: Message) -> None:
         """Send an event to the server.
 
-        Raises RuntimeError for one out of order, and WebSocketDisconnect where the peer is gone.
+        Raises RuntimeError for one out of order, WebSocketDisconnected after the last one, and WebSocketDisconnect
+        where the peer is gone.
         """
         kind = message["type"]
         state = self.application_state
@@ -200,7 +213,7 @@ class WebSocket(HTTPConnection):
             if not message.get("more_body"):
                 self.application_state = WebSocketState.DISCONNECTED
         else:
-            raise RuntimeError(f"{kind!r} can't be sent: the websocket was closed")
+            raise WebSocketDisconnected(f"{kind!r} can't be sent: the websocket was closed")
         try:
             await self._send_event(message)
         except (OSError, RuntimeError) as error:
@@ -249,7 +262,7 @@ class WebSocket(HTTPConnection):
 
     def _require_accepted(self) -> None:
         if self.application_state is WebSocketState.CONNECTING:
-            raise RuntimeError("nothing can be received yet: accept the websocket first")
+            raise WebSocketDisconnected("nothing can be received yet: accept the websocket first")
 
     async def _receive_message(self) -> Message:
         self._require_accepted()
@@ -410,6 +423,23 @@ class WebSocket(HTTPConnection):
             await self.close(code, reason)
         except WebSocketDisconnect:
             pass
+
+
+class WebSocketClose:
+    """An ASGI app that refuses a handshake, or closes a websocket that was accepted.
+
+    Args:
+        code: the close code (RFC 6455 section 7.4).
+        reason: the close reason, at most 123 bytes of UTF-8.
+    """
+
+    def __init__(self, code: int = 1000, reason: str | None = None) -> None:
+        self.code = code
+        self.reason: str = reason or ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the event that closes the websocket."""
+        await send({"type": "websocket.close", "code": self.code, "reason": self.reason})
 
 
 def decode_json_message(data: str | bytes | None) -> Any:

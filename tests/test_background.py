@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from dualroute import (
     Response,
     Route,
     StreamingResponse,
+    SyncRequest,
 )
 from dualroute.exceptions import ResponseCut
 from tests.conftest import Serve
@@ -147,3 +149,41 @@ def test_a_response_whose_body_failed_runs_none(
 def test_what_cannot_be_called_is_no_task() -> None:
     with pytest.raises(TypeError, match="a background task is a function, not 5"):
         BackgroundTask(5)  # type: ignore[arg-type]  # the mistake is the point
+
+
+def test_tasks_can_be_run_by_hand() -> None:
+    log = Log()
+    tasks = BackgroundTasks([BackgroundTask(log.note, "def", twice=True), BackgroundTask(log.note_async, "async")])
+    assert isinstance(tasks, BackgroundTask)
+
+    async def main() -> None:
+        await tasks()
+        await BackgroundTask(log.note_async, what="alone")()
+
+    asyncio.run(main())
+    assert log == ["def", "def", "async", "alone"]
+
+
+def test_a_task_run_by_hand_fails_and_leaves_out_those_after_it() -> None:
+    log = Log()
+
+    def fail() -> None:
+        raise LookupError("no")
+
+    async def main() -> None:
+        await BackgroundTasks([BackgroundTask(fail), BackgroundTask(log.note, "never")])()
+
+    with pytest.raises(LookupError, match="no"):
+        asyncio.run(main())
+    assert log == []
+
+
+def test_tasks_run_others_as_a_task(serve: Serve) -> None:
+    log = Log()
+
+    def get(request: SyncRequest) -> Response:
+        inner = BackgroundTasks([BackgroundTask(log.note, "one"), BackgroundTask(log.note_async, "two")])
+        return PlainTextResponse("", background=BackgroundTasks([inner, BackgroundTask(log.note, "three")]))
+
+    assert serve(DualRoute([Route("/", get)])).get("/").status_code == 200
+    assert log == ["one", "two", "three"]

@@ -50,6 +50,25 @@ def test_a_wsgi_server_s_own_callable_sends_them(serve: Serve, path: str) -> Non
 
 @PATHS
 @pytest.mark.protocol("wsgi")
+def test_links_come_one_by_one_as_well(serve: Serve, path: str) -> None:
+    async def one_by_one_async(request: Request) -> Response:
+        await request.send_early_hints(*LINKS)
+        await request.send_early_hints(LINKS[0])
+        return PlainTextResponse("")
+
+    def one_by_one(request: SyncRequest) -> Response:
+        request.send_early_hints(*LINKS)
+        request.send_early_hints(LINKS[0])
+        return PlainTextResponse("")
+
+    sent: list[Any] = []
+    app = DualRoute([Route("/async", one_by_one_async), Route("/def", one_by_one)])
+    assert serve(app, extra={"wsgi.early_hints": sent.append}).get(path).status_code == 200
+    assert sent == [[("link", link) for link in LINKS], [("link", LINKS[0])]]
+
+
+@PATHS
+@pytest.mark.protocol("wsgi")
 def test_it_is_called_in_the_server_s_thread_and_a_client_that_left_is_no_error(serve: Serve, path: str) -> None:
     import threading
 
@@ -91,7 +110,7 @@ def test_an_asgi_server_gets_an_event(protocol: str, path: str, event_loop_threa
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 
-@pytest.mark.parametrize("links", ["</a>", ["</a>\r\nx: y"], ["</a>\0"], [7], ["\u20ac"]])
+@pytest.mark.parametrize("links", [["</a>\r\nx: y"], ["</a>\0"], [7], ["\u20ac"]])
 @pytest.mark.parametrize("path", ["/async", "/def"])
 def test_what_is_no_link_is_refused_with_every_server(serve: Serve, links: Any, path: str) -> None:
     refused: list[Exception] = []

@@ -7,8 +7,9 @@ import io
 import json
 import pickle
 import sys
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypedDict, cast
 
 import pytest
 
@@ -23,10 +24,12 @@ from dualroute import (
     Request,
     Response,
     Route,
+    Router,
     SyncRequest,
 )
 from dualroute.exceptions import MalformedBody
 from dualroute.requests import decode_json
+from dualroute.testclient import TestClient
 from dualroute.types import ExceptionHandler
 from tests.conftest import Serve
 from tests.transports import call_wsgi
@@ -750,3 +753,121 @@ def test_a_handler_that_raises_cancelled_error_of_its_own_is_answered_500(
     response = serve(DualRoute([Route("/", endpoint)])).get("/")
     assert (response.status_code, response.text) == (500, "Internal Server Error")
     assert "its request was not cancelled" in caplog.text
+
+
+# The mapping that a request is
+
+
+def test_a_request_is_a_mapping(serve: Serve) -> None:
+    def get(request: SyncRequest) -> Response:
+        assert isinstance(request, Mapping)
+        assert dict(request) == dict(request.scope)
+        return PlainTextResponse(request["path"])
+
+    assert serve(Router([Route("/x", get)])).get("/x").text == "/x"
+
+
+def test_a_request_is_true_without_a_scope_being_made(serve: Serve) -> None:
+    def get(request: SyncRequest) -> Response:
+        assert request
+        assert request._scope is None
+        return PlainTextResponse("")
+
+    assert serve(Router([Route("/", get)])).get("/").status_code == 200
+
+
+class Shared(TypedDict):
+    number: int
+
+
+def test_a_request_s_class_takes_the_type_of_its_state(protocol: Any) -> None:
+    async def get(request: Request[Shared]) -> Response:
+        return PlainTextResponse(str(request.state["number"] + 1))
+
+    def get_sync(request: SyncRequest[Shared]) -> Response:
+        return PlainTextResponse(str(request.state["number"] + 2))
+
+    @contextmanager
+    def lifespan(app: Any) -> Iterator[Shared]:
+        yield {"number": 1}
+
+    app = DualRoute([Route("/async", get), Route("/def", get_sync)], lifespan=lifespan)
+    with TestClient(app, protocol=protocol) as client:
+        assert (client.get("/async").text, client.get("/def").text) == ("2", "3")
+
+
+# Pushes
+
+
+@pytest.mark.parametrize("path", ["/async", "/def"])
+def test_nothing_is_pushed_where_the_server_can_not(serve: Serve, path: str) -> None:
+    answer = serve(PUSHING).get(path)
+    assert (answer.status_code, answer.text) == (200, "pushed")
+
+
+async def pushing_async(request: Request) -> Response:
+    await request.send_push_promise("/app.css")
+    return PlainTextResponse("pushed")
+
+
+def pushing(request: SyncRequest) -> Response:
+    request.send_push_promise("/app.css")
+    return PlainTextResponse("pushed")
+
+
+PUSHING = Router([Route("/async", pushing_async), Route("/def", pushing)])
+
+
+def http_scope(path: str, extension: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "2",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"accept", b"*/*"), (b"user-agent", b"me"), (b"cookie", b"a=1"), (b"host", b"x")],
+        "extensions": {extension: {}},
+    }
+
+
+@pytest.mark.protocol("asgi")
+@pytest.mark.parametrize("path", ["/async", "/def"])
+def test_a_server_that_can_is_told_what_to_push(protocol: str, path: str, event_loop_thread: Any) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    event_loop_thread.run(PUSHING(http_scope(path, "http.response.push"), receive, send))
+    headers = [(b"accept", b"*/*"), (b"user-agent", b"me")]
+    assert sent.pop(0) == {"type": "http.response.push", "path": "/app.css", "headers": headers}
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.protocol("asgi")
+def test_a_request_made_by_hand_sends_its_events(protocol: str, event_loop_thread: Any) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"body"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        request = Request(http_scope("/", "http.response.early_hint"), receive, send)
+        await request.send_early_hints("</a>", "</b>")
+        await request.send_early_hints(["</c>"])
+        assert await request.body() == b"body"
+        quiet = Request(http_scope("/", "http.response.early_hint"), receive)
+        await quiet.send_early_hints("</a>")
+
+    event_loop_thread.run(main())
+    assert sent == [
+        {"type": "http.response.early_hint", "links": [b"</a>", b"</b>"]},
+        {"type": "http.response.early_hint", "links": [b"</c>"]},
+    ]

@@ -26,7 +26,7 @@ from dualroute import (
     WebSocketRoute,
     covers,
 )
-from dualroute.websockets import WebSocketState
+from dualroute.websockets import WebSocketClose, WebSocketDisconnected, WebSocketState
 
 TIMEOUT = 20
 """How many seconds anything here may take before it counts as hanging."""
@@ -673,7 +673,7 @@ def test_receiving_after_the_disconnect_says_what_is_wrong() -> None:
         await websocket.accept()
         with pytest.raises(WebSocketDisconnect):
             await websocket.receive_text()
-        with pytest.raises(RuntimeError, match="was disconnected") as caught:
+        with pytest.raises(WebSocketDisconnected, match="was disconnected") as caught:
             await websocket.receive_text()
         seen.append(str(caught.value))
 
@@ -989,3 +989,55 @@ def test_a_cancelled_session_runs_its_clean_up_and_the_cancellation_reaches_the_
 
     run(main())
     assert log == ["disconnect 1011"]
+
+
+# An app that closes
+
+
+@pytest.mark.parametrize(("args", "code", "reason"), [((), 1000, ""), ((1013, "later"), 1013, "later")])
+def test_an_app_that_closes_refuses_a_handshake(args: tuple[Any, ...], code: int, reason: str) -> None:
+    async def main() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        await WebSocketClose(*args)({"type": "websocket"}, receive, send)
+        return sent
+
+    assert run(main()) == [{"type": "websocket.close", "code": code, "reason": reason}]
+
+
+def test_an_app_that_closes_can_be_mounted() -> None:
+    async def main() -> None:
+        session = Session(DualRoute([Mount("/closed", app=WebSocketClose(code=1013))]), "/closed/x")
+        assert await session.connect() == closing(1013)
+        await session.end()
+
+    run(main())
+
+
+# A decoding of one's own
+
+
+def test_an_endpoint_may_decode_messages_by_itself() -> None:
+    class Lines(WebSocketEndpoint):
+        async def decode(self, websocket: WebSocket, message: Any) -> Any:
+            return (await super().decode(websocket, message)).split(",")
+
+        async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+            await websocket.send_json(data)
+
+    async def main() -> Message:
+        session = Session(serving(Lines))
+        assert await session.connect() == ACCEPTED
+        await session.say("a,b")
+        answer = await session.get()
+        await session.leave()
+        await session.end()
+        return answer
+
+    assert run(main()) == {"type": "websocket.send", "text": '["a","b"]'}
