@@ -341,6 +341,7 @@ class HTTPConnection(Generic[StateT]):
                 scope = scope_from_environ(self._environ, self._target)
             scope["path"] = self.path
             scope["root_path"] = self.root_path
+            scope["dualroute.root_path"] = self._target.root_path  # less the mounts inside: see `BaseRoute.matches`
             scope["path_params"] = self.path_params
             scope["state"] = self._shared_state()._state
             for key, value in (("app", self._app), ("router", self._router), ("route", self._route)):

@@ -27,7 +27,18 @@ from urllib.parse import quote
 
 from dualroute.convertors import CONVERTOR_TYPES, Convertor, PathConvertor, StringConvertor
 
-__all__ = ["Literal", "Parameter", "Pattern", "Segment", "Tail", "Template", "Whole", "nearest", "quote_path"]
+__all__ = [
+    "Literal",
+    "Parameter",
+    "Pattern",
+    "Segment",
+    "Tail",
+    "Template",
+    "Whole",
+    "compile_path",
+    "nearest",
+    "quote_path",
+]
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _SPECIFICATION = re.compile(r"([^\W\d]\w*)(?::([^\W\d]\w*))?")
@@ -240,3 +251,28 @@ def _compile(
     # DOTALL: a newline is a character of a path like any other.
     pattern = re.compile(source, re.DOTALL)
     return source, tuple(pattern.groupindex[f"_{number}"] for number in range(count)), pattern.fullmatch
+
+
+def compile_path(path: str) -> tuple[re.Pattern[str], str, dict[str, Convertor[Any]]]:
+    r"""Return a path template as one regular expression, as a format string, and as its convertors by name.
+
+    Routes are matched by segments and not by this; it is for code that wants a template for itself.
+
+    Args:
+        path: the template.  One without a leading slash is that of a host, whose port is left out of the expression.
+
+    Returns for ``/users/{user_id:int}`` the expression ``^/users/(?P<user_id>[0-9]+)\Z``, which is for the decoded
+    path, the format ``/users/{user_id}``, and the convertor of ``user_id``.
+
+    Raises ValueError for what is no template.
+    """
+    host = bool(path) and not path.startswith("/")
+    convertors = Template(path, prefix=not path, host=host).convertors  # which refuses what is none
+    matched = re.sub(r":[0-9]+\Z", "", path) if host else path
+    source = "".join(
+        re.escape(part) if isinstance(part, str) else f"(?P<{part.name}>{part.convertor.regex})"
+        for part in _parse(matched)
+    )
+    path_format = "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in _parse(path))
+    flags = re.DOTALL | re.IGNORECASE if host else re.DOTALL
+    return re.compile(rf"^{source}\Z", flags), path_format, dict(convertors)

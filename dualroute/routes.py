@@ -14,13 +14,16 @@ from dualroute.datastructures import URLPath
 from dualroute.exceptions import HTTPException, NoMatchFound
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Miss, Table
 from dualroute.middleware import MiddlewareFunction
-from dualroute.paths import Template, nearest
+from dualroute.paths import Template, compile_path, nearest
 from dualroute.serving import Servable
 from dualroute.targets import target_from_scope
 from dualroute.types import Scope
 
 if TYPE_CHECKING:
+    import re
+
     from dualroute.applications import DualRoute
+    from dualroute.convertors import Convertor
     from dualroute.dispatch import Dispatcher
     from dualroute.handlers import Handler
     from dualroute.limits import Limits
@@ -122,6 +125,28 @@ class BaseRoute(Servable):
         """
         raise NotImplementedError
 
+    @property
+    def param_convertors(self) -> dict[str, Convertor[Any]]:
+        """The convertor of each of its own parameters."""
+        return self.template.convertors
+
+    @property
+    def path_regex(self) -> re.Pattern[str]:
+        """The paths that it takes, as a regular expression; what follows a prefix is the group ``path``.
+
+        It is there to be looked at: requests are not matched by it.
+        """
+        return compile_path(self._path_template())[0]
+
+    @property
+    def path_format(self) -> str:
+        """The paths that it takes, as a format string; what follows a prefix is ``{path}``."""
+        return compile_path(self._path_template())[1]
+
+    def _path_template(self) -> str:
+        entry = next(self.entries())
+        return f"{entry.path.source}/{{path:path}}" if entry.prefix or entry.host is not None else entry.path.source
+
     def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
         """Tell whether this route by itself takes what a scope is for, as middleware of others asks Starlette's routes.
 
@@ -129,12 +154,14 @@ class BaseRoute(Servable):
 
         Args:
             scope: an ASGI scope of type "http" or "websocket".  A mount has what is behind ``root_path`` to itself.
+                That of a connection is taken as it is outside of all mounts of its app.
 
         Returns what it makes of that, and the keys that the scope is to have behind it: endpoint, path_params, and for
         a mount root_path.  A Mount or a Host takes what lies in it, whether or not something inside does.
         """
         try:
-            target = target_from_scope(scope)
+            root_path = scope.get("dualroute.root_path", scope.get("root_path"))
+            target = target_from_scope({**scope, "root_path": root_path})
         except HTTPException:
             return Match.NONE, {}
         kind = WEBSOCKET if scope["type"] == "websocket" else HTTP
@@ -148,7 +175,7 @@ class BaseRoute(Servable):
             child["path_params"] = {**scope.get("path_params", {}), **found.params}
             if found.depth:
                 taken = "/".join(segments[: found.depth])
-                child["root_path"] = f"{target.root_path}/{taken}"
+                child["root_path"] = child["dualroute.root_path"] = f"{target.root_path}/{taken}"
         return Match.PARTIAL if found is None else Match.FULL, child
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:

@@ -35,9 +35,20 @@ if TYPE_CHECKING:
     from dualroute.applications import DualRoute
     from dualroute.dispatch import Dispatcher
     from dualroute.limits import Limits
+    from dualroute.paths import compile_path
     from dualroute.types import Endpoint, WebSocketHandler
 
-__all__ = ["BaseRoute", "Host", "Match", "Mount", "NoMatchFound", "Route", "Router", "WebSocketRoute"]
+__all__ = [
+    "BaseRoute",
+    "Host",
+    "Match",
+    "Mount",
+    "NoMatchFound",
+    "Route",
+    "Router",
+    "WebSocketRoute",
+    "compile_path",
+]
 
 _E = TypeVar("_E", bound="Endpoint")
 _W = TypeVar("_W", bound="WebSocketHandler")
@@ -464,3 +475,12 @@ def router_of(app: Any) -> Router | None:
     if isinstance(app, Servable) and not isinstance(app, ForeignApp):  # a route, or a response
         return app.dispatcher.router
     return None
+
+
+def __getattr__(name: str) -> Any:
+    # Of use to code that was written for Starlette, and to nothing here.
+    if name == "compile_path":
+        from dualroute.paths import compile_path
+
+        return compile_path
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

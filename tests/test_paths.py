@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dualroute import JSONResponse, Mount, Response, Route, Router, SyncRequest
 from dualroute.matching import HTTP, Miss
-from dualroute.paths import Template, nearest, quote_path
+from dualroute.paths import Template, compile_path, nearest, quote_path
 from tests.conftest import Serve
 
 
@@ -233,3 +233,44 @@ def test_what_a_template_is_filled_with_comes_back_when_it_matches(a: str, b: st
     encoded = quote_path(Template(template).fill(params))
     assert encoded.isascii()
     assert match(template, unquote(encoded)) == params
+
+
+# One expression for a path
+
+
+@pytest.mark.parametrize(("template", "path", "params"), MATCHES)
+def test_the_expression_of_a_template_takes_what_a_route_takes(
+    template: str, path: str, params: dict[str, Any] | None
+) -> None:
+    pattern, _, convertors = compile_path(template)
+    found = pattern.match(path)
+    if found is None:
+        assert params is None
+        return
+    try:
+        converted = {name: convertors[name].convert(text) for name, text in found.groupdict("").items()}
+    except ValueError:
+        converted = None
+    assert converted == params
+
+
+def test_a_template_is_a_format_with_its_convertors_left_out() -> None:
+    pattern, path_format, convertors = compile_path("/users/{id:int}/{rest:path}.txt")
+    assert path_format == "/users/{id}/{rest}.txt"
+    assert path_format.format(id=1, rest="a/b") == "/users/1/a/b.txt"
+    assert list(convertors) == list(pattern.groupindex) == ["id", "rest"]
+    assert compile_path("")[0].match("")
+
+
+def test_a_host_is_compiled_without_its_port_and_in_any_case() -> None:
+    pattern, host_format, convertors = compile_path("{sub}.Example.org:8000")
+    found = pattern.match("api.EXAMPLE.org")
+    assert found is not None
+    assert (found["sub"], host_format, list(convertors)) == ("api", "{sub}.Example.org:8000", ["sub"])
+    assert not pattern.match("api.example.org:8000")
+
+
+@pytest.mark.parametrize("template", ["/{a}/{a}", "/{a:none}", "/{a", "/{a b}"])
+def test_what_is_no_template_is_not_compiled(template: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(template)):
+        compile_path(template)

@@ -346,6 +346,7 @@ def test_scope_has_the_same_keys_and_values_on_both_protocols(serve: Serve, prot
         "raw_path": b"/base/m/caf%C3%A9",
         "query_string": b"q=1",
         "root_path": "/base/m",
+        "dualroute.root_path": "/base",
         "client": ("127.0.0.1", 50000),
         "server": ("testserver", 80),
         "state": {},
