@@ -126,8 +126,8 @@ class Channel:
     def restrict(self, limit: int, length: str | None) -> None:
         """Have reading raise BodyTooLarge beyond `limit` bytes; at once where `length`, as announced, is beyond."""
         self.limit = limit
-        if length is not None and _LENGTH.fullmatch(length) and int(length) > limit:
-            self.too_large = True
+        announced = int(length) if length is not None and _LENGTH.fullmatch(length) else 0
+        self.too_large = max(announced, self._counted) > limit
 
     def require_within_limit(self) -> None:
         """Raise BodyTooLarge where the body is known to be."""

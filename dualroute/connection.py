@@ -216,6 +216,13 @@ class HTTPConnection(Generic[StateT]):
             amend(response)
         return response
 
+    def limit_body(self, max_body_size: int) -> None:
+        """Have reading the body raise BodyTooLarge beyond so many bytes, or beyond fewer where `Limits` say so."""
+        if self._channel is not None:
+            set_before = self._channel.limits.max_body_size if self._channel.limits is not None else None
+            limit = max_body_size if set_before is None else min(max_body_size, set_before)
+            self._channel.restrict(limit, self.headers.get("content-length"))
+
     def readdress(
         self, target: Target, *, scheme: str, client: Address | None, server: tuple[str, int] | None = None
     ) -> None:

@@ -113,3 +113,20 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry", None)
     with pytest.raises(RuntimeError, match=r"pip install 'dualroute\[opentelemetry\]'"):
         OpenTelemetryMiddleware()
+
+
+@pytest.mark.parametrize(
+    ("excluded_urls", "path", "has_span"),
+    [
+        ("/async$,stream", "/", True),
+        ("/async$,stream", "/async", False),
+        ("/async$, stream", "/stream", False),
+        (["teapot", "^http://testserver/$"], "/", False),
+        (["teapot", r"\?x="], "/async?x=1", False),
+        ("", "/", True),
+        (",", "/", True),
+    ],
+)
+def test_urls_may_be_left_out(serve: Serve, spans: Spans, excluded_urls: Any, path: str, has_span: bool) -> None:
+    serve(app(spans, excluded_urls=excluded_urls)).get(path)
+    assert len(spans.exporter.get_finished_spans()) == has_span

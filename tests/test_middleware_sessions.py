@@ -12,6 +12,7 @@ import pytest
 
 from dualroute import JSONResponse, Request, Response, Route, StreamingResponse, SyncRequest, WebSocket, WebSocketRoute
 from dualroute.connection import HTTPConnection
+from dualroute.datastructures import Secret
 from dualroute.middleware.sessions import Session, SessionMiddleware
 from tests.conftest import Serve
 from tests.middleware_helper import handshake, site
@@ -74,8 +75,9 @@ def cookie_of(values: Any, key: str = KEY) -> str:
     return itsdangerous.TimestampSigner(key).sign(b64encode(json.dumps(values).encode())).decode()
 
 
-def test_a_session(serve: Serve) -> None:
-    client = serve(app())
+@pytest.mark.parametrize("secret_key", [KEY, Secret(KEY), [Secret(KEY), "older"]], ids=["text", "secret", "several"])
+def test_a_session(serve: Serve, secret_key: Any) -> None:
+    client = serve(app(secret_key))
     answer = client.get("/view")
     assert (answer.json(), answer.headers["vary"]) == ({}, "Cookie")
     assert "set-cookie" not in answer.headers
@@ -290,6 +292,7 @@ def test_a_session_knows_whether_it_was_changed() -> None:
     ("args", "options", "message"),
     [
         (("",), {}, "secret_key is empty"),
+        ((Secret(""),), {}, "secret_key is empty"),
         ((None,), {}, "secret_key is empty"),
         (([],), {}, "secret_key is empty"),
         ((["a", ""],), {}, "secret_key is empty"),

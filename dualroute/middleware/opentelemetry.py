@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import re
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dualroute.exceptions import HTTPException
@@ -27,6 +28,8 @@ class OpenTelemetryMiddleware:
     Args:
         tracer_provider: where spans go; the global one where it is None.
         excludes: returns True for a connection that is to have no span, such as a health check.
+        excluded_urls: regular expressions, in a list or in one text with commas between them; where one is found in the
+            absolute URL, there is no span either.
 
     Raises RuntimeError where the package opentelemetry-api is missing.
     """
@@ -34,7 +37,11 @@ class OpenTelemetryMiddleware:
     __covers__: frozenset[str] = frozenset(("http", "websocket"))
 
     def __init__(
-        self, tracer_provider: Any = None, *, excludes: Callable[[HTTPConnection], bool] | None = None
+        self,
+        tracer_provider: Any = None,
+        *,
+        excludes: Callable[[HTTPConnection], bool] | None = None,
+        excluded_urls: str | Sequence[str] = (),
     ) -> None:
         try:
             from opentelemetry import context, propagate, trace
@@ -47,11 +54,13 @@ class OpenTelemetryMiddleware:
         self._trace: Any = trace
         self._tracer: Any = trace.get_tracer("dualroute", tracer_provider=tracer_provider)
         self._excludes = excludes
+        patterns = excluded_urls.split(",") if isinstance(excluded_urls, str) else excluded_urls
+        self._excluded_urls = [re.compile(pattern.strip()) for pattern in patterns if pattern.strip()]
 
     def __call__(self, connection: HTTPConnection) -> Generator[Any, Any, Response | None]:
         """Have a span around the connection."""
         response: Response | None
-        if self._excludes is not None and self._excludes(connection):
+        if self._is_excluded(connection):
             response = yield connection
             return response
         trace = self._trace
@@ -80,6 +89,11 @@ class OpenTelemetryMiddleware:
         finally:
             self._context.detach(token)
             span.end()
+
+    def _is_excluded(self, connection: HTTPConnection) -> bool:
+        if self._excludes is not None and self._excludes(connection):
+            return True
+        return any(pattern.search(str(connection.url)) for pattern in self._excluded_urls)
 
 
 def _method(connection: HTTPConnection) -> str:

@@ -13,6 +13,7 @@ from dualroute.responses import Response
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
+    from dualroute.datastructures import Secret
 
 __all__ = ["Session", "SessionMiddleware"]
 
@@ -101,7 +102,7 @@ class SessionMiddleware:
 
     def __init__(
         self,
-        secret_key: str | bytes | Sequence[str | bytes],
+        secret_key: str | bytes | Secret | Sequence[str | bytes | Secret],
         session_cookie: str = "session",
         max_age: int | None = TWO_WEEKS,
         path: str = "/",
