@@ -15,22 +15,24 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import BUFFER_SIZE
+from dualroute.callables import is_async_callable
+from dualroute.concurrency import run_in_threadpool
 from dualroute.exceptions import HTTPException
 from dualroute.fileresponses import FileResponse, open_file
 from dualroute.foreign import StreamingHandler
 from dualroute.mediatypes import guess_media_type
 from dualroute.negotiation import best_encoding
 from dualroute.paths import quote_path
+from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
     from dualroute.dispatch import Dispatcher
-    from dualroute.requests import SyncRequest
 
 __all__ = ["ENCODINGS", "HASHED_NAME", "StaticFiles"]
 
@@ -59,6 +61,8 @@ class StaticFiles(Servable):
 
     It answers GET and HEAD with what `FileResponse` makes of a file (304, ranges, ETag); 404 for all that is no regular
     file or may not be read, and 405 for other methods.  The names in it are those that Starlette documents.
+
+    Subclasses may override `get_path`, `get_response`, which may then be `async def`, and `file_response`.
 
     Args:
         directory: the directory.
@@ -132,13 +136,26 @@ class StaticFiles(Servable):
         from dualroute.dispatch import Dispatcher
         from dualroute.routing import Router
 
+        if is_async_callable(self.get_response):
+            return Dispatcher(Router(default=self._respond_async))
         router = Router(default=self._respond)
         assert router.default_route is not None
         # A thread that finds the file may as well read on in it.
         router.default_route.handlers["*"] = StreamingHandler(self._respond, buffer_size=BUFFER_SIZE, reads_body=False)
         return Dispatcher(router)
 
-    def _respond(self, request: SyncRequest) -> Response:
+    def _respond(self, request: SyncRequest[Any]) -> Response:
+        path = self._asked_for(request)
+        response: Response = path if isinstance(path, Response) else self.get_response(path, request)
+        return response
+
+    async def _respond_async(self, request: Request[Any]) -> Response:
+        path = self._asked_for(request)
+        response: Response = path if isinstance(path, Response) else await self.get_response(path, request)
+        return response
+
+    def _asked_for(self, request: HTTPConnection[Any]) -> str | Response:
+        """Return the path that is asked for, or the answer where it is not about a file.  Raises HTTPException."""
         if not self._checked:
             self._check()
         if request.method not in ("GET", "HEAD"):
@@ -149,15 +166,18 @@ class StaticFiles(Servable):
         if path is None:
             logger.info("refused: %s is no path to a static file", request.path)
             raise HTTPException(404)
-        return self.get_response(path, request)
+        return path
 
-    def get_path(self, request: HTTPConnection) -> str | None:
+    def get_path(self, scope: HTTPConnection[Any]) -> str | None:
         """Return the path below the directory that a request is for, as the system writes it; "." for the directory.
+
+        Args:
+            scope: the request, which is the mapping that its scope is.
 
         None stands for a path that can't be one to a file: with a step up, a backslash, a NUL, a drive or a device of
         Windows in it.  Empty segments and single dots do not count.
         """
-        text = request.path[len(request.root_path) :]
+        text = scope.path[len(scope.root_path) :]
         segments = []
         for segment in text.split("/"):
             if segment in ("", "."):
@@ -169,11 +189,23 @@ class StaticFiles(Servable):
             segments.append(segment)
         return os.path.join(*segments) if segments else "."
 
-    def get_response(self, path: str, request: HTTPConnection) -> Response:
-        """Return the answer for a path below the directory, as `get_path` returns it.  It may block.
+    def get_response(self, path: str, scope: HTTPConnection[Any]) -> Any:
+        """Return the answer for a path below the directory, as `get_path` returns it.
+
+        With a SyncRequest it does so at once, and may block.  With a Request, as an override that is `async def` gets
+        one, it returns an awaitable of the answer, which is made in a thread: ``await super().get_response(…)``.
+
+        Args:
+            path: the path.
+            scope: the request, which is the mapping that its scope is.
 
         Raises HTTPException(404).
         """
+        if isinstance(scope, Request):
+            return run_in_threadpool(self._found_response, path, scope)
+        return self._found_response(path, scope)
+
+    def _found_response(self, path: str, request: HTTPConnection[Any]) -> Response:
         full_path, stat_result = self.lookup_path(path)
         if stat_result is not None and stat.S_ISDIR(stat_result.st_mode) and self.html:
             index, found = self.lookup_path(os.path.join(path, "index.html"))
@@ -184,18 +216,18 @@ class StaticFiles(Servable):
         elif request.path.endswith("/"):
             stat_result = None  # no file has a slash behind it
         if stat_result is not None and stat.S_ISREG(stat_result.st_mode):
-            response = self._file_response(full_path, request)
-            if response is not None:
-                return response
+            try:
+                return self.file_response(full_path, stat_result, request)
+            except HTTPException as error:
+                if error.status_code != 404:
+                    raise
         return self._not_found(request)
 
-    def _not_found(self, request: HTTPConnection) -> Response:
+    def _not_found(self, request: HTTPConnection[Any]) -> Response:
         if self.html:
             full_path, stat_result = self.lookup_path("404.html")
             if stat_result is not None and stat.S_ISREG(stat_result.st_mode):
-                response = self._file_response(full_path, request, status_code=404)
-                if response is not None:
-                    return response
+                return self.file_response(full_path, stat_result, request, 404)
         raise HTTPException(404)
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -219,8 +251,24 @@ class StaticFiles(Servable):
                 pass  # not there, too long a name, a circle of links, a character that no name has
         return "", None
 
-    def _file_response(self, path: str, request: HTTPConnection, status_code: int = 200) -> Response | None:
-        """Return a file as a response; None where it has disappeared, or can't be read."""
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: HTTPConnection[Any],
+        status_code: int = 200,
+    ) -> Response:
+        """Return a file as a response, complete: 304 or a part of it, where the request asks for that.  It blocks.
+
+        Args:
+            full_path: where the file is.
+            stat_result: what it was when it was found; what it is when it is opened counts.
+            scope: the request, which is the mapping that its scope is.
+            status_code: the HTTP status.
+
+        Raises HTTPException(404) for one that has disappeared, or can't be read.
+        """
+        path, request = os.fspath(full_path), scope
         headers: dict[str, str] = {}
         tried: tuple[str | None, ...] = (None,)
         if status_code == 200:
@@ -233,12 +281,12 @@ class StaticFiles(Servable):
                 if "range" not in request.headers:
                     tried = (best_encoding(request.headers.get("accept-encoding"), available), None)
         for encoding in dict.fromkeys(tried):
-            full_path = path if encoding is None else path + ENCODINGS[encoding]
+            name = path if encoding is None else path + ENCODINGS[encoding]
             try:
-                file, stat_result = open_file(full_path)
+                file, stat_result = open_file(name)
             except (OSError, ValueError) as error:
                 if isinstance(error, PermissionError):
-                    logger.warning("the static file %s can't be read: %s", full_path, error.strerror)
+                    logger.warning("the static file %s can't be read: %s", name, error.strerror)
                 continue
             media_type = guess_media_type(path) or "application/octet-stream"
             if encoding is not None:
@@ -246,9 +294,9 @@ class StaticFiles(Servable):
                 headers["accept-ranges"] = "none"
                 # It may have the size and the time of the plain one.
                 headers["etag"] = f'"{stat_result.st_mtime_ns:x}-{stat_result.st_size:x}-{encoding}"'
-            response = FileResponse(full_path, status_code, headers, media_type)
+            response = FileResponse(name, status_code, headers, media_type)
             return response.complete(request, file, stat_result)
-        return None
+        raise HTTPException(404)
 
     def _encodings_of(self, path: str) -> list[str]:
         """Return the codings that a file is there in, beside its plain form."""
@@ -263,7 +311,7 @@ class StaticFiles(Servable):
         return found
 
 
-def _redirect_to_slash(request: HTTPConnection) -> Response:
+def _redirect_to_slash(request: HTTPConnection[Any]) -> Response:
     # Relative to the host; a path with two slashes in front would name one (RFC 3986 section 4.2).
     from dualroute.connection import quote_query
 

@@ -618,3 +618,83 @@ def test_it_stands_beside_other_routes(serve: Serve, root: Path) -> None:
     assert client.get("/").text == "http://testserver/static/app.css"
     assert client.get(client.get("/").text).text == "plain"
     assert serve(app, root_path="/base").get("/static/app.css").text == "plain"
+
+
+# Subclasses
+
+
+class SinglePage(StaticFiles):
+    """What is not there is the page, which finds its way by itself: as written for Starlette."""
+
+    async def get_response(self, path: str, scope: Any) -> Any:
+        try:
+            return await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != 404 or scope["method"] not in ("GET", "HEAD"):
+                raise
+            return await super().get_response("index.html", scope)
+
+
+class SinglePageSync(StaticFiles):
+    def get_response(self, path: str, scope: Any) -> Any:
+        try:
+            return super().get_response(path, scope)
+        except HTTPException:
+            return super().get_response("index.html", scope)
+
+
+@pytest.mark.parametrize("cls", [SinglePage, SinglePageSync])
+def test_get_response_may_be_overridden_in_either_colour(serve: Serve, root: Path, cls: type[StaticFiles]) -> None:
+    (root / "404.html").unlink()
+    for client, prefix in (
+        (serve(DualRoute([Mount("/app", app=cls(directory=root))])), "/app"),
+        (serve(cls(directory=root)), ""),
+    ):
+        assert client.get(f"{prefix}/app.css").text == "plain"
+        answer = client.get(f"{prefix}/somewhere/else")
+        assert (answer.status_code, answer.text) == (200, "home")
+        assert client.get(f"{prefix}/app.css", headers={"if-none-match": answer.headers["etag"]}).status_code == 200
+        assert client.get(f"{prefix}/x", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+        assert client.get(f"{prefix}/app.css", headers={"range": "bytes=1-2"}).text == "la"
+        assert client.post(f"{prefix}/app.css").status_code == 405
+
+
+def test_an_async_override_may_return_a_response_of_its_own(serve: Serve, root: Path) -> None:
+    class Elsewhere(StaticFiles):
+        async def get_response(self, path: str, scope: Any) -> Any:
+            return fileresponses.FileResponse(root / "index.html") if path == "x" else PlainTextResponse(path)
+
+    client = serve(Elsewhere(directory=root))
+    assert (client.get("/x").text, client.get("/y/z").text) == ("home", os.path.join("y", "z"))
+
+
+def test_get_path_may_be_overridden(serve: Serve, root: Path) -> None:
+    class Prefixed(StaticFiles):
+        def get_path(self, scope: Any) -> Any:
+            return os.path.join("css", super().get_path(scope) or "")
+
+    assert serve(Prefixed(directory=root)).get("/base.css").text == "base"
+
+
+def test_file_response_may_be_overridden(serve: Serve, root: Path) -> None:
+    class Uncached(StaticFiles):
+        def file_response(self, *args: Any, **kwargs: Any) -> Response:
+            response = super().file_response(*args, **kwargs)
+            response.headers["cache-control"] = "no-store"
+            return response
+
+    client = serve(Uncached(directory=root, html=True))
+    for path, status in (("/app.css", 200), ("/docs/", 200), ("/nothing", 404)):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
+
+
+def test_what_an_override_refuses_is_refused(serve: Serve, root: Path) -> None:
+    class Guarded(StaticFiles):
+        def file_response(self, full_path: Any, *args: Any, **kwargs: Any) -> Response:
+            if str(full_path).endswith(".css"):
+                raise HTTPException(403)
+            return super().file_response(full_path, *args, **kwargs)
+
+    client = serve(Guarded(directory=root))
+    assert (client.get("/app.css").status_code, client.get("/index.html").status_code) == (403, 200)
