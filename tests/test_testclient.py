@@ -541,6 +541,7 @@ def test_and_by_no_other(protocol: Protocol) -> None:
         (hello, {}, "neither like a WSGI app"),
         (None, {}, "takes an application, not None"),
         (Home, {"protocol": "rsgi"}, "protocol is 'asgi' or 'wsgi', not 'rsgi'"),
+        (Home, {"backend": "trio"}, "runs an app on asyncio, and has no backend 'trio'"),
         (Home, {"root_path": "api"}, "root_path starts with a slash"),
     ],
 )

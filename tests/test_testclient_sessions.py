@@ -282,6 +282,15 @@ def test_the_handshake_carries_what_the_client_has() -> None:
         assert session.receive_json() == ["wss://example.org/ws?q=1", {"c": "1"}, "a", "b"]
 
 
+def test_the_handshake_takes_what_any_request_takes() -> None:
+    async def show(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_json(websocket.cookies)
+
+    with TestClient(DualRoute([WebSocketRoute("/ws", show)])).websocket_connect("/ws", cookies={"c": "1"}) as session:
+        assert session.receive_json() == {"c": "1"}
+
+
 def test_the_app_closes() -> None:
     with TestClient(app).websocket_connect("/closes") as session, pytest.raises(WebSocketDisconnect) as caught:
         session.receive_text()

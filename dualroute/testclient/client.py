@@ -45,11 +45,12 @@ class TestClient(httpx.Client):
         headers: headers of every request.
         follow_redirects: False to see redirects.
         client: the address that requests come from.
+        backend: "asyncio", which is what the app runs on under ASGI.
 
     Under ASGI the app runs on an event loop in a thread, one and the same for all requests until the client is closed
     or its ``with`` block ends; under WSGI in the thread that uses the client.
 
-    Raises ValueError for an unknown protocol, and TypeError for an app that does not speak it.
+    Raises ValueError for an unknown protocol or backend, and TypeError for an app that does not speak it.
     """
 
     __test__ = False  # pytest takes a class of such a name for tests
@@ -72,8 +73,12 @@ class TestClient(httpx.Client):
         headers: Mapping[str, str] | None = None,
         follow_redirects: bool = True,
         client: tuple[str, int] = ("testclient", 50000),
+        *,
+        backend: Literal["asyncio"] = "asyncio",
     ) -> None:
         _require_protocol(app, protocol)
+        if backend != "asyncio":
+            raise ValueError(f"TestClient runs an app on asyncio, and has no backend {backend!r}")
         root_path = root_path.rstrip("/")
         if root_path and not root_path.startswith("/"):
             raise ValueError(f"root_path starts with a slash, or is empty: {root_path!r}")
@@ -177,6 +182,7 @@ class TestClient(httpx.Client):
         *,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> WebSocketTestSession:
         """Return a websocket session, which a ``with`` block opens and closes.
 
@@ -185,6 +191,7 @@ class TestClient(httpx.Client):
             subprotocols: what to offer, in order of preference.
             headers: further headers of the handshake.
             params: the query.
+            options: what else `httpx.Client.build_request` takes, such as `cookies`.
 
         On WSGI, which has no websockets, opening it raises the app's answer, status 501, as WebSocketDenialResponse.
         """
@@ -197,7 +204,7 @@ class TestClient(httpx.Client):
         if subprotocols is not None:
             handshake["sec-websocket-protocol"] = ", ".join(subprotocols)
         handshake.update({name.lower(): value for name, value in (headers or {}).items()})
-        request = self.build_request("GET", url, headers=handshake, params=params)
+        request = self.build_request("GET", url, headers=handshake, params=params, **options)
         scheme = {"http": "ws", "https": "wss"}.get(request.url.scheme, request.url.scheme)
         if self.protocol == "wsgi":
             request.url = request.url.copy_with(scheme=scheme.replace("ws", "http"))
