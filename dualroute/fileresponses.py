@@ -52,8 +52,8 @@ class FileResponse(Response):
         background: what to run after the response was sent, whatever came of the conditions.
         filename: the name that a client is to save it by.
         stat_result: what `os.stat` said of the file, where that is known, to have the headers at once.
-        method: not used; it is there for code written for older versions of Starlette.
         content_disposition_type: "attachment", or "inline" for what a browser is to show.
+        method: not used; it is there for code written for older versions of Starlette.
 
     A file that can't be sent (it is not there, is no regular file, may not be read) raises RuntimeError from the
     endpoint that returned it, which is a 500 unless an exception handler makes another answer of it.  One that is cut
@@ -79,8 +79,8 @@ class FileResponse(Response):
         background: BackgroundTask | BackgroundTasks | None = None,
         filename: str | None = None,
         stat_result: os.stat_result | None = None,
-        method: str | None = None,
         content_disposition_type: str = "attachment",
+        method: str | None = None,
     ) -> None:
         self.path: str | os.PathLike[str] = path
         self.filename: str | None = filename

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from urllib.parse import quote
 
 from dualroute.datastructures import URL, MutableHeaders
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from dualroute.fileresponses import FileResponse
 
 __all__ = [
+    "AsyncContentStream",
+    "Content",
+    "ContentStream",
     "FileResponse",
     "HTMLResponse",
     "JSONResponse",
@@ -34,8 +37,15 @@ __all__ = [
     "RedirectResponse",
     "Response",
     "StreamingResponse",
+    "SyncContentStream",
     "status_line",
 ]
+
+# What a streaming response takes, for annotations.
+Content: TypeAlias = str | bytes | memoryview
+SyncContentStream: TypeAlias = Iterable[Content]
+AsyncContentStream: TypeAlias = AsyncIterable[Content]
+ContentStream: TypeAlias = AsyncContentStream | SyncContentStream
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOP_BY_HOP = frozenset(
@@ -91,7 +101,7 @@ class Response(Servable):
     media_type: str | None = None
     charset: str = "utf-8"
     body: bytes = b""
-    body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None = None
+    body_iterator: ContentStream | None = None
     background: BackgroundTask | BackgroundTasks | None = None
     incomplete: bool = False
     """True for one that depends on the request: `completion` then leads to the one to send in its place."""
@@ -415,11 +425,11 @@ class StreamingResponse(Response):
     Either kind of iterable works on both protocols: the other colour's is run where its colour is at home.
     """
 
-    body_iterator: Iterable[bytes | str] | AsyncIterable[bytes | str] | None
+    body_iterator: ContentStream | None
 
     def __init__(
         self,
-        content: Iterable[bytes | str] | AsyncIterable[bytes | str],
+        content: ContentStream,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypedDict
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -36,14 +37,17 @@ from dualroute import (
 )
 from dualroute.config import Config
 from dualroute.connection import HTTPConnection
-from dualroute.datastructures import URL, CommaSeparatedStrings, Secret, State
+from dualroute.datastructures import URL, CommaSeparatedStrings, MultiDict, MutableHeaders, Secret, State
 from dualroute.middleware import Middleware
 from dualroute.middleware.asgi import ASGIMiddleware
 from dualroute.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint, SyncRequestResponseEndpoint
 from dualroute.middleware.wsgi import WSGIMiddleware
+from dualroute.responses import ContentStream
+from dualroute.routing import Match, compile_path
 from dualroute.schemas import SchemaGenerator
 from dualroute.templating import Jinja2Templates
-from dualroute.types import ASGIApplication, Flow, Receive, Scope, Send
+from dualroute.types import ASGIApp, ASGIApplication, Flow, Lifespan, Message, Receive, Scope, Send
+from dualroute.websockets import WebSocketClose
 
 # Handlers of both colours
 
@@ -262,3 +266,81 @@ def page(request: SyncRequest) -> Response:
 
 async def schema(request: Request) -> Response:
     return schemas.OpenAPIResponse(request)
+
+
+# Code that was written for Starlette
+
+
+class Shared(TypedDict):
+    number: int
+
+
+async def typed(request: Request[Shared]) -> Response:
+    number: int = request.state["number"]
+    method: str = request["method"]
+    await request.send_push_promise("/app.css")
+    await request.send_early_hints("</app.css>; rel=preload; as=style")
+    return JSONResponse([number, method, request.get("client"), dict(request)])
+
+
+def typed_sync(request: SyncRequest[Shared]) -> Response:
+    return JSONResponse(request.state["number"])
+
+
+async def typed_live(websocket: WebSocket[Shared]) -> None:
+    await websocket.send_json(websocket.state["number"])
+
+
+def default_state(request: Request) -> State:
+    return request.state
+
+
+@asynccontextmanager
+async def lifespan(app: DualRoute) -> AsyncIterator[Mapping[str, Any]]:
+    yield {"number": 1}
+
+
+with_lifespan: Lifespan[DualRoute] = lifespan
+typed_app = DualRoute(
+    [
+        Route("/typed", typed),
+        Route("/typed-sync", typed_sync),
+        WebSocketRoute("/typed-live", typed_live),
+        Mount("/closed", app=WebSocketClose(code=1013)),
+    ],
+    lifespan=with_lifespan,
+)
+
+
+class Tagging:
+    """A middleware of ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("x-tag", URL(scope=scope).path)
+            await send(message)
+
+        await self.app(scope, receive, send_tagged)
+
+
+def found(scope: Scope) -> str | None:
+    for route in app.routes:
+        match, inside = route.matches(scope)
+        if match is Match.FULL:
+            return f"{route.path_format} {inside['path_params']}"
+    return None
+
+
+pattern, path_format, convertors = compile_path("/users/{user_id:int}")
+changed = MultiDict([("a", 1)])
+changed.setlist("a", [1, 2])
+
+
+def sent(content: ContentStream) -> Response:
+    response = StreamingResponse(content, background=BackgroundTask(print))
+    response.raw_headers.append((b"x-a", b"1"))
+    return response
