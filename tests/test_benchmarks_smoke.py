@@ -17,6 +17,7 @@ from tests.benchmarks.bridge_peers import MAKERS
 from tests.benchmarks.bridge_peers import OURS as OUR_BRIDGES
 from tests.benchmarks.cases import CASES, OURS
 from tests.benchmarks.harness import RAW, measure, summary, table
+from tests.benchmarks.imports import CANDIDATES, imports_table, measure_imports
 
 if TYPE_CHECKING:
     from tests.benchmarks.bridges import Line
@@ -53,3 +54,10 @@ def test_memory_is_measured_in_a_process_of_its_own(server: str) -> None:
     result = memory(server, size=SIZE, rounds=1, names=[name], kinds=["up, chunked"])
     assert result.growths[name]["up, chunked"] is not None
     assert name in memory_table(result)
+
+
+def test_imports_are_measured_in_interpreters_of_their_own() -> None:
+    result = measure_imports(rounds=2)
+    assert {len(rounds) for rounds in result.times.values()} == {2}
+    shown = imports_table(result)
+    assert all(name in shown for name in CANDIDATES)

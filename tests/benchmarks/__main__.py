@@ -8,6 +8,7 @@ from tests.benchmarks import bridges
 from tests.benchmarks.bridge_memory import memory, memory_table
 from tests.benchmarks.cases import CASES, OURS
 from tests.benchmarks.harness import environment, measure, summary, table
+from tests.benchmarks.imports import imports_table, measure_imports
 
 
 def main() -> None:
@@ -16,7 +17,8 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="part of a table's name, such as 'ASGI hello'; 'bridges' stands for all about mounted apps",
+        help="part of a table's name, such as 'ASGI hello'; 'bridges' stands for all about mounted apps, 'imports' for"
+        " what it takes to import a framework",
     )
     parser.add_argument("--rounds", type=int, default=7, help="turns for each candidate (default: 7)")
     parser.add_argument("--seconds", type=float, default=0.2, help="how long a turn is (default: 0.2)")
@@ -42,6 +44,8 @@ def main() -> None:
     for protocol, direction in bridges.DIRECTIONS.items():
         if named(f"bridges {direction}: memory"):
             print(f"\n{memory_table(memory(protocol, rounds=min(options.rounds, 3)))}", flush=True)
+    if named("imports"):
+        print(f"\n{imports_table(measure_imports(rounds=max(options.rounds, 9)))}")
 
 
 if __name__ == "__main__":
