@@ -131,8 +131,8 @@ class Inside:
     __slots__ = ("index", "plan")
 
     def __init__(self, plan: Plan, index: int) -> None:
-        self.plan = plan
-        self.index = index
+        self.plan: Plan = plan
+        self.index: int = index
 
     @property
     def is_bare(self) -> bool:

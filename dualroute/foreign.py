@@ -26,7 +26,15 @@ from dualroute.serving import Servable
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
 
-__all__ = ["AppAnswered", "AppBroken", "ForeignApp", "MountedResponse", "foreign_app", "protocol_of"]
+__all__ = [
+    "AppAnswered",
+    "AppBroken",
+    "ForeignApp",
+    "MountedResponse",
+    "foreign_app",
+    "protocol_of",
+    "require_made_for",
+]
 
 DEFAULT_MAX_THREADS = 40
 
@@ -185,6 +193,19 @@ def protocol_of(app: Any) -> str | None:
     if required == 2:
         return "WSGI"
     return "ASGI" if required == 3 else None
+
+
+def require_made_for(protocol: str, app: Any, cls: Callable[..., Any]) -> None:
+    """Raise TypeError unless `app`, which a middleware class has made, may be an application of `protocol`."""
+    told = protocol_of(app) if callable(app) else None
+    if callable(app) and told in (None, protocol):
+        return
+    name = describe(cls).rpartition(".")[2]
+    hint = "" if told is None else f"; write {'WSGIMiddleware' if told == 'WSGI' else 'Middleware'}({name}, …)"
+    raise TypeError(
+        f"{describe(cls)} takes an application to be around, and makes {shown(app) if callable(app) else repr(app)},"
+        f" which is not called like {'an' if protocol == 'ASGI' else 'a'} {protocol} application{hint}"
+    )
 
 
 def _arity(app: Any) -> tuple[int, float]:

@@ -42,10 +42,10 @@ class TimeLimit:
     __slots__ = ("_ends_at", "is_over", "seconds", "stragglers")
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._ends_at = monotonic() + seconds
         self.is_over: bool = False
-        self.stragglers: list[Any] = []
+        self.stragglers: list[tuple[Call, Any]] = []
 
     def applies_to(self, call: Call) -> bool:
         """Tell whether a call that is about to be made is to be timed."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dualroute.callables import describe
-from dualroute.foreign import AppBroken, protocol_of, shown
+from dualroute.foreign import AppBroken, require_made_for
 from dualroute.streams import BodyFailed
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
@@ -45,16 +45,8 @@ class ASGISurrounding(ASGIApp):
     """
 
     def __init__(self, cls: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        app = cls(_FurtherIn(self), *args, **options)
-        if not callable(app) or protocol_of(app) == "WSGI":
-            hint = (
-                f"; write WSGIMiddleware({describe(cls).rpartition('.')[2]}, …)" if protocol_of(app) == "WSGI" else ""
-            )
-            made = shown(app) if callable(app) else repr(app)
-            raise TypeError(
-                f"{describe(cls)} takes an application to be around, and makes {made}, which is not called like an"
-                f" ASGI application{hint}"
-            )
+        app: Any = cls(_FurtherIn(self), *args, **options)
+        require_made_for("ASGI", app, cls)
         super().__init__(app, lifespan=False)
         self.cls: Callable[..., Any] = cls
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.bodies import CHUNK_SIZE, Channel, streamable
 from dualroute.callables import describe
 from dualroute.exchange import only
-from dualroute.foreign import AppBroken, protocol_of, shown
+from dualroute.foreign import AppBroken, protocol_of, require_made_for
 from dualroute.responses import status_line
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
@@ -50,14 +50,8 @@ class WSGISurrounding(WSGIApp):
                 f"WSGIMiddleware takes a middleware class and its options, not {cls!r}; to mount a WSGI application,"
                 " hand it to a Mount, a Host or fallback= as it is"
             )
-        app = cls(self._inside, *args, **options)
-        if not callable(app) or protocol_of(app) == "ASGI":
-            hint = f"; write Middleware({describe(cls).rpartition('.')[2]}, …)" if callable(app) else ""
-            made = shown(app) if callable(app) else repr(app)
-            raise TypeError(
-                f"{describe(cls)} takes an application to be around, and makes {made}, which is not called like a"
-                f" WSGI application{hint}"
-            )
+        app: Any = cls(self._inside, *args, **options)
+        require_made_for("WSGI", app, cls)
         super().__init__(app)
         self.cls: Callable[..., Any] = cls
 

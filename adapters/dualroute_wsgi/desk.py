@@ -52,8 +52,8 @@ class Errand:
     __slots__ = ("function", "settle")
 
     def __init__(self, function: Callable[[], Any], settle: Callable[[Any, BaseException | None], object]) -> None:
-        self.function = function
-        self.settle = settle
+        self.function: Callable[[], Any] = function
+        self.settle: Callable[[Any, BaseException | None], object] = settle
 
 
 class Desk:
@@ -111,7 +111,11 @@ class Desk:
         future: asyncio.Future[Any] = loop.create_future()
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
-        self.inbox.put(Errand(function, lambda *outcome: loop.call_soon_threadsafe(_settle, future, *outcome)))
+
+        def settle(result: Any, failure: BaseException | None) -> None:
+            loop.call_soon_threadsafe(_settle, future, result, failure)
+
+        self.inbox.put(Errand(function, settle))
         return future
 
     # In any thread.
