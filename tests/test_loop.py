@@ -253,7 +253,7 @@ def test_a_read_that_was_given_up_is_taken_up_again_and_its_bytes_are_kept() -> 
             return b"abc"
 
     slow = Slow()
-    channel = HandOverChannel(environ(slow), threading.Semaphore())
+    channel = HandOverChannel(environ(slow))
 
     async def read() -> bytes:
         for _ in range(3):

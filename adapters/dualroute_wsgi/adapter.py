@@ -55,17 +55,12 @@ _ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": 
 
 
 class HandOverChannel(InputChannel):
-    """A body that others than the server's thread can read too, by having that thread read for them.
+    """A body that others than the server's thread can read too, by having that thread read for them."""
 
-    Args:
-        environ: the environ.
-        places: how many calls may go on at once of which the time is limited.
-    """
-
-    def __init__(self, environ: Environ, places: Semaphore) -> None:
-        super().__init__(environ)
-        self.places = places
-        self._desk: Desk | None = None
+    places: Semaphore
+    """How many calls may go on at once of which the time is limited; there only where it is."""
+    # Made when something first runs elsewhere for this request.
+    _desk: Desk | None = None
 
     @property
     def desk(self) -> Desk:
@@ -80,11 +75,6 @@ class HandOverChannel(InputChannel):
         """Return where the current thread is to wait for what runs elsewhere: the desk, or one of its own."""
         desk = self.desk
         return desk if desk.is_here() else type(desk)()
-
-    @property
-    def is_handed_over(self) -> bool:
-        """Whether anything ran elsewhere for this request."""
-        return self._desk is not None
 
     def read(self) -> bytes:
         if self._desk is None or self._desk.is_here() or (self.ended and not self.too_large):
@@ -183,13 +173,16 @@ class WSGIAdapter:
             except Exception as error:
                 return self._refuse(error, environ, start_response)
         context = copy_context()
-        channel = HandOverChannel(environ, self._places)
+        channel = HandOverChannel(environ)
         request, exchange = context.run(self._dispatcher.open_request, None, environ, channel, self._lifespan)
         served = _Served(request, context, channel)
+        limit = channel.time_limit
+        if limit is not None:
+            channel.places = self._places
         try:
             response = _drive(exchange, context, channel)
-            if channel.time_limit is not None:
-                channel.time_limit.is_over = True
+            if limit is not None:
+                limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
             served.response = response
             if response.body_iterator is not None:
@@ -312,7 +305,7 @@ class _Served:
 
     def has_more(self, expected: int = 0) -> bool:
         """Tell whether there is anything to do after the response, beside closing `expected` things."""
-        if self.channel.is_handed_over or (self.response is not None and self.response.background is not None):
+        if self.channel._desk is not None or (self.response is not None and self.response.background is not None):
             return True
         return len(self.request._closing or ()) > expected
 
@@ -354,7 +347,7 @@ class _Served:
         response, self.response = self.response, None
         if response is not None and response.background is not None:
             _drive(run_background(response.background), self.context, self.channel)
-        if self.channel.is_handed_over:
+        if self.channel._desk is not None:
             self.channel.desk.close()
 
     def end_native(self, failure: Exception | None) -> None:
@@ -487,7 +480,9 @@ def _until_elsewhere(
     """
     try:
         call = resume(outcome)
-        while call.inline or not (call.is_async or (limit is not None and limit.applies_to(call))):
+        while not call.is_async:
+            if limit is not None and not call.inline and limit.applies_to(call):
+                break
             try:
                 outcome = call.function(*call.args)
             except BaseException as error:

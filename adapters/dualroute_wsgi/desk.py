@@ -11,7 +11,6 @@ Nothing here loads an event loop.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
@@ -55,21 +54,35 @@ class Errand:
         self.function: Callable[[], Any] = function
         self.settle: Callable[[Any, BaseException | None], object] = settle
 
+    def do(self) -> None:
+        """Call the function, and hand over what came of it."""
+        result, failure = None, None
+        try:
+            result = self.function()
+        except Exception as error:
+            failure = error
+        try:
+            self.settle(result, failure)
+        finally:
+            del result, failure  # an exception would hold this frame, and this frame it
+
 
 class Desk:
     """Where the server's thread of one request waits.  It is made in that thread."""
 
+    # On the class until they change, since most desks are there for one wait.
+    _aside: list[Any] | None = None
+    _reading: asyncio.Future[Any] | None = None
+    _calls: set[asyncio.Future[Any]] | None = None
+    _given_up: bool = False
+    _closed: bool = False
+    loop: asyncio.AbstractEventLoop | None = None
+    """The worker's event loop, once something runs there for this request."""
+
     def __init__(self) -> None:
         # Errands, pieces of a body, and each visit when it is over.
         self.inbox: SimpleQueue[Any] = SimpleQueue()
-        self._aside: deque[Any] = deque()
         self._thread = threading.get_ident()
-        self._reading: asyncio.Future[Any] | None = None
-        self._calls: set[asyncio.Future[Any]] = set()
-        self._given_up = False
-        self._closed = False
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """The worker's event loop, once something runs there for this request."""
 
     # On the event loop.
 
@@ -109,6 +122,8 @@ class Desk:
             raise RuntimeError(_OVER)
         loop = self.loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
+        if self._calls is None:
+            self._calls = set()
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
 
@@ -160,45 +175,35 @@ class Desk:
 
         Raises queue.Empty after `timeout` seconds.
         """
-        return self._until(lambda item: item is visit or isinstance(item, bytes), timeout)
+        return self._until(visit, timeout, pieces=True)
 
     def is_over(self, visit: Visit, timeout: float | None = None) -> bool:
         """Wait until `visit` is over, errands done meanwhile; return False where `timeout` seconds were not enough."""
         try:
-            self._until(lambda item: item is visit, timeout)
+            self._until(visit, timeout)
         except Empty:
             return False
         return True
 
-    def _until(self, is_wanted: Callable[[Any], bool], timeout: float | None) -> Any:
+    def _until(self, visit: Visit, timeout: float | None, *, pieces: bool = False) -> Any:
         until = None if timeout is None else monotonic() + timeout
+        get = self.inbox.get
         while True:
-            # What is put aside is for who waits further out: this may be an errand of theirs.
-            for index, item in enumerate(self._aside):
-                if is_wanted(item):
-                    del self._aside[index]
-                    return item
-            item = self._next(until)
-            if item is not None:
-                if is_wanted(item):
-                    return item
-                self._aside.append(item)
-
-    def _next(self, until: float | None) -> Any:
-        """Return what comes next, or None once an errand has been done."""
-        item = self.inbox.get(timeout=None if until is None else max(0.0, until - monotonic()))
-        if not isinstance(item, Errand):
-            return item
-        result, failure = None, None
-        try:
-            result = item.function()
-        except Exception as error:
-            failure = error
-        try:
-            item.settle(result, failure)
-        finally:
-            del result, failure  # an exception would hold this frame, and this frame it
-        return None
+            if self._aside:
+                # It is for who waits further out: this may be an errand of theirs.
+                for index, item in enumerate(self._aside):
+                    if item is visit or (pieces and isinstance(item, bytes)):
+                        del self._aside[index]
+                        return item
+            item = get() if until is None else get(timeout=max(0.0, until - monotonic()))
+            if item is visit or (pieces and isinstance(item, bytes)):
+                return item
+            if isinstance(item, Errand):
+                item.do()
+                continue
+            if self._aside is None:
+                self._aside = []
+            self._aside.append(item)
 
     def abandon(self, visit: Visit, patience: float) -> bool:
         """Cancel a visit, wait `patience` seconds for it to end, and tell whether it did."""
@@ -215,7 +220,7 @@ class Desk:
 
         def close() -> None:
             self._closed = True
-            for future in list(self._calls):
+            for future in list(self._calls or ()):
                 if not future.done():
                     future.set_exception(RuntimeError(_OVER))
                     future.exception()  # seen, if nobody waits for it any more

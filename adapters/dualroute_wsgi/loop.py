@@ -54,11 +54,10 @@ class LoopVisit:
 
     def start(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
         """Have ``function(*args)`` awaited on the loop, in `context`, in which nothing else may be running."""
-        self._loop.call_soon_threadsafe(self._begin, function, args, context)
+        self._loop.call_soon_threadsafe(self.begin, function, args, context)
 
-    def _begin(
-        self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context
-    ) -> None:
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
+        """Do so now.  Called on the loop."""
         try:
             self.task = self._loop.create_task(_coroutine(function, args), context=context)
             self.task.add_done_callback(self._end)
@@ -219,9 +218,9 @@ class WorkerLoop:
 
         Raises RuntimeError in the loop's own thread, which can't wait for itself.
         """
-        visit = self.visit(desk)
+        visit = LoopVisit(self.serving(desk), self.loop)
         try:
-            visit.start(function, args, context)
+            self.loop.call_soon_threadsafe(visit.begin, function, args, context)
             desk.is_over(visit)
         except BaseException:
             # A signal, such as the one by which gunicorn ends a worker that takes too long.
