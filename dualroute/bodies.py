@@ -149,6 +149,10 @@ class Channel:
         if cut_short:
             self.cut_short = self.disconnected = True
 
+    def note_end(self) -> None:
+        """Take note that others have received all of the body."""
+        self._end()
+
     def _after_end(self) -> bytes:
         """Return what follows the last piece: nothing, each time it is asked for.  Raises ClientDisconnect."""
         if self.cut_short:

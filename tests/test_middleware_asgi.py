@@ -217,6 +217,23 @@ def test_a_body_is_read_as_it_hands_it_on(serve: Serve, around: list[Any], path:
     assert client.post(path, content=BODY).content == BODY
 
 
+def test_one_that_reads_the_body_and_hands_on_nothing_keeps_nobody_waiting(serve: Serve, around: list[Any]) -> None:
+    class Draining:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            while (await receive()).get("more_body"):
+                pass
+            await self.app(scope, receive, send)
+
+    def unread(request: SyncRequest) -> Response:
+        return PlainTextResponse("unread")
+
+    client = serve(DualRoute([Route("/", unread, methods=["POST"])], middleware=[*around, Middleware(Draining)]))
+    assert client.post("/", content=BODY).text == client.post("/", content=iter([BODY, b"x"])).text == "unread"
+
+
 def test_limits_count_what_it_hands_on(serve: Serve, around: list[Any]) -> None:
     app = DualRoute(ECHOES, middleware=[*around, Middleware(Shouting)], limits=Limits(max_body_size=len(BODY)))
     client = serve(app)

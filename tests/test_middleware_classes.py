@@ -70,7 +70,9 @@ def test_a_function_may_make_the_generator_function(serve: Serve) -> None:
 def test_a_middleware_object_shows_what_it_is_made_of() -> None:
     middleware = Middleware(Stamp, "x-a", value="b")
     assert repr(middleware) == "Middleware(Stamp, 'x-a', value='b')"
-    assert (middleware.cls, middleware.args, middleware.kwargs) == (Stamp, ("x-a",), {"value": "b"})
+    assert (
+        (middleware.cls, middleware.args, middleware.kwargs) == (Stamp, ("x-a",), {"value": "b"}) == tuple(middleware)
+    )
 
 
 def test_a_router_may_have_middleware_of_its_own(serve: Serve) -> None:

@@ -358,18 +358,29 @@ def test_what_is_no_wsgi_middleware_is_refused_when_it_is_made() -> None:
 
         return application
 
-    def application(environ: Any, start_response: Any) -> Any:
-        return []
-
     with pytest.raises(TypeError, match=r"is not called like a WSGI application; write Middleware\(asgi, …\)"):
         WSGIMiddleware(asgi)
     with pytest.raises(TypeError, match="makes None, which is not called like a WSGI application"):
         WSGIMiddleware(lambda app: None)
-    with pytest.raises(TypeError, match="to mount a WSGI application, hand it to a Mount"):
-        WSGIMiddleware(application)
+    with pytest.raises(TypeError, match="takes a middleware class and its options, not 'profiler'"):
+        WSGIMiddleware("profiler")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword argument 'valeu'"):
         WSGIMiddleware(Stamping, valeu="x")
     assert repr(Middleware(asgi)) == "Middleware(asgi)"
+
+
+def test_around_an_application_it_is_what_can_be_mounted(serve: Serve) -> None:
+    import flask
+
+    def application(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [b"function"]
+
+    flask_app = flask.Flask("inner")
+    flask_app.add_url_rule("/", view_func=lambda: "flask", endpoint="flask")
+    app = DualRoute([Mount("/flask", WSGIMiddleware(flask_app)), Mount("/function", WSGIMiddleware(application))])
+    client = serve(app)
+    assert (client.get("/flask/").text, client.get("/function/").text) == ("flask", "function")
 
 
 @pytest.mark.protocol("asgi")

@@ -273,6 +273,8 @@ class Transfer:
         message = await self._channel.next_event()
         if message["type"] == "http.request":
             self._body_ended = not message.get("more_body")
+            if self._body_ended:
+                self._channel.note_end()  # so that nobody reads ahead for what comes after
         else:
             self.client_left = True
             self.cut_short = not self._body_ended

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.bodies import CHUNK_SIZE, Channel, streamable
 from dualroute.callables import describe
 from dualroute.exchange import only
-from dualroute.foreign import AppBroken, protocol_of, require_made_for
+from dualroute.foreign import AppBroken, require_made_for
 from dualroute.responses import status_line
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
@@ -45,11 +45,8 @@ class WSGISurrounding(WSGIApp):
     """
 
     def __init__(self, cls: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if not callable(cls) or (not isinstance(cls, type) and protocol_of(cls) == "WSGI" and not args and not options):
-            raise TypeError(
-                f"WSGIMiddleware takes a middleware class and its options, not {cls!r}; to mount a WSGI application,"
-                " hand it to a Mount, a Host or fallback= as it is"
-            )
+        if not callable(cls):
+            raise TypeError(f"WSGIMiddleware takes a middleware class and its options, not {cls!r}")
         app: Any = cls(self._inside, *args, **options)
         require_made_for("WSGI", app, cls)
         super().__init__(app)

@@ -25,7 +25,7 @@ generator costs less.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 from dualroute.callables import describe, is_async_callable
@@ -68,6 +68,10 @@ class Middleware:
     def __call__(self, connection: Any) -> Generator[Any, Any, Any]:
         """Return the generator for a connection."""
         return self.function(connection)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the class, its positional arguments and its options, as Starlette's does."""
+        yield from (self.cls, self.args, self.kwargs)
 
     def __repr__(self) -> str:
         options = [repr(arg) for arg in self.args] + [f"{key}={value!r}" for key, value in self.kwargs.items()]

@@ -10,7 +10,7 @@ the middleware has passed on, under ASGI too.  What is to touch WSGI alone may a
 Routing has been done before any middleware: a path that it rewrites leads nowhere else.  It is for requests; websocket
 handshakes pass it by.
 
-To mount a WSGI application, hand it to a `Mount`, a `Host` or ``fallback=`` as it is: that takes no middleware.
+To mount a WSGI application takes no middleware: hand it to a `Mount`, a `Host` or `fallback=` as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from dualroute.exchange import Nest
+from dualroute.foreign import protocol_of
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
@@ -37,7 +38,18 @@ class WSGIMiddleware:
 
     Raises TypeError where what comes of that is called like an ASGI application, or can't be called, and what `cls`
     raises.
+
+    Starlette has a class of this name that makes an ASGI application of a WSGI one: given a WSGI application and
+    nothing else, this returns a `WSGIApp`, which can be mounted.
     """
+
+    def __new__(cls_, cls: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Return a middleware, or a WSGIApp."""
+        if not args and not options and not isinstance(cls, type) and callable(cls) and protocol_of(cls) == "WSGI":
+            from dualroute.applications import foreign_class
+
+            return foreign_class("WSGI")(cls)
+        return super().__new__(cls_)
 
     def __init__(self, cls: Callable[..., Any], *args: Any, **options: Any) -> None:
         from dualroute.applications import surrounding_class
