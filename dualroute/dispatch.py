@@ -74,7 +74,11 @@ class Dispatcher:
         def respond(request: Request) -> Response:
             return response
 
-        return cls(_AlwaysRouter(respond))
+        router = _AlwaysRouter(respond)
+        assert router.default_route is not None, "it leads to the function"
+        # It needs no thread, nor a look at a body that whoever answers by this may have read before.
+        router.default_route.handlers["*"].inline = True
+        return cls(router)
 
     def open_request(
         self, scope: Scope | None, environ: Environ | None, channel: Channel, lifespan: Lifespan | None = None

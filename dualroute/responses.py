@@ -350,12 +350,7 @@ class Response(Servable):
     def _make_dispatcher(self) -> Dispatcher:
         from dualroute.dispatch import Dispatcher
 
-        dispatcher = Dispatcher.for_response(self)
-        route = dispatcher.router.default_route
-        assert route is not None, "it leads to the function that returns this response"
-        for handler in route.handlers.values():
-            handler.inline = True  # no thread, nor a look at a body that whoever answers by this may have read before
-        return dispatcher
+        return Dispatcher.for_response(self)
 
 
 class PlainTextResponse(Response):

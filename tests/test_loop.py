@@ -21,7 +21,7 @@ import pytest
 
 from dualroute import DualRoute, JSONResponse, PlainTextResponse, Request, Response, Route
 from dualroute.types import Environ
-from dualroute_wsgi.adapter import HandOverChannel
+from dualroute_wsgi.body import HandOverChannel
 from dualroute_wsgi.desk import Desk
 from dualroute_wsgi.loop import WorkerLoop, worker_loop
 from tests.transports import call_wsgi

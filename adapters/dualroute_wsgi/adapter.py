@@ -1,7 +1,7 @@
 """WSGIAdapter: drives exchanges for a WSGI server, and hands it what they return (PEP 3333).
 
-A `def` is called where it stands; an `async def` runs on the worker's one event loop while the server's thread waits.
-The loop, and asyncio with it, is loaded when the first `async def` needs it.
+What a request has done is done by `dualroute_wsgi.driving`: a `def` is called where it stands, and an `async def` runs
+on the worker's one event loop while the server's thread waits.
 
 Each exchange has a context of its own, in which every part of it runs, streaming the body included: what one request
 binds to a context variable is not there for the next request of the thread.
@@ -12,140 +12,40 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import Context, copy_context
 from os import getpid
 from threading import Lock, Semaphore, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dualroute.applications import loop_side
 from dualroute.background import run_background
-from dualroute.bodies import BUFFER_SIZE, Channel, InputChannel, ReceiveChannel
-from dualroute.contexts import bind_all
+from dualroute.bodies import BUFFER_SIZE
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, only, perform, perform_async, stream_failed
+from dualroute.exchange import stream_failed
 from dualroute.lifespan import Lifespan, told
 from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
-from dualroute.timeouts import PATIENCE, TimeLimit
-from dualroute.types import Environ, Receive, StartResponse
+from dualroute.timeouts import TimeLimit
+from dualroute.types import Environ, StartResponse
+from dualroute_wsgi.body import HandOverChannel
+from dualroute_wsgi.driving import drive, run_async
 
 if TYPE_CHECKING:
     from dualroute.requests import SyncRequest
-    from dualroute_wsgi.desk import Desk
-    from dualroute_wsgi.helpers import HelperVisit
-    from dualroute_wsgi.loop import LoopVisit, Pour
+    from dualroute_wsgi.loop import Pour
 
 __all__ = ["WSGIAdapter"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
-
-_T = TypeVar("_T")
-
-GRACE = 5.0
-"""How many seconds a call that is cancelled has to come to an end."""
 
 DEFAULT_MAX_THREADS = 40
 """How many calls of which the time is limited may go on at once, for an app without a setting of its own."""
 
 _ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": signal.SIGINT}
 """The signal by which a worker of a server ends in good order, by the server's name for itself."""
-
-
-class HandOverChannel(InputChannel):
-    """A body that others than the server's thread can read too, by having that thread read for them."""
-
-    places: Semaphore
-    """How many calls may go on at once of which the time is limited; there only where it is."""
-    # Made when something first runs elsewhere for this request.
-    _desk: Desk | None = None
-
-    @property
-    def desk(self) -> Desk:
-        """Where the server's thread waits for what runs elsewhere; made when something first does."""
-        if self._desk is None:
-            from dualroute_wsgi.desk import Desk
-
-            self._desk = Desk()
-        return self._desk
-
-    def desk_here(self) -> Desk:
-        """Return where the current thread is to wait for what runs elsewhere: the desk, or one of its own."""
-        desk = self.desk
-        return desk if desk.is_here() else type(desk)()
-
-    def read(self) -> bytes:
-        if self._desk is None or self._desk.is_here() or (self.ended and not self.too_large):
-            return super().read()
-        return self._desk.hand_over_from_thread(self.read)
-
-    async def receive(self) -> bytes:
-        if self.ended and not self.too_large:
-            return self._after_end()
-        if self._desk is None:
-            raise RuntimeError("only what the worker's event loop runs for this request can read its body so")
-        return await self._desk.hand_over(self.read)
-
-    def in_server_thread(self, function: Callable[[], None]) -> None:
-        if self._desk is not None:
-            self._desk.post(function)
-
-    async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
-        if self.time_limit is None:
-            return await perform_async(exchange, self._run_sync)
-        # The server's thread is to be free to answer in time.
-        side = loop_side()
-        result: _T = await side.drive(exchange, side.spare_pool(), None, self.time_limit)
-        return result
-
-    async def _run_sync(self, call: Call) -> Any:
-        return await self.desk.call(call.function, call.args)
-
-    def drive(self, exchange: Generator[Any, Any, _T]) -> _T:
-        return perform(exchange, self._run_async)
-
-    def _run_async(self, call: Call) -> Any:
-        # A context can't be entered twice, and this thread is in its own.
-        context = copy_context()
-        try:
-            if self.time_limit is not None and self.time_limit.applies_to(call):
-                return _within(self.time_limit, call, context, self)
-            return _run_async(call.function, call.args, context, self)
-        finally:
-            bind_all(context)
-
-    def over(self, receive: Receive) -> Channel:
-        channel = _LoopChannel(receive)
-        channel.outer = self
-        return self._share_limits(channel)
-
-    def over_input(self, environ: Environ) -> Channel:
-        channel = _OtherInput(environ)
-        channel.outer = self
-        return self._share_limits(channel)
-
-    def pieces_of(self, response: Response) -> Any:
-        # Not in the server's thread, which is to send them meanwhile.
-        side = loop_side()
-        return side.pieces_of(response, side.spare_pool())
-
-
-class _LoopChannel(ReceiveChannel):
-    """A body that an ASGI middleware gives, on the worker's event loop."""
-
-    def read(self) -> bytes:
-        piece: bytes = self.drive(only(Call.known(self.receive, (), True)))
-        return piece
-
-
-class _OtherInput(InputChannel):
-    """A body that a WSGI middleware gives, in the server's thread."""
-
-    async def receive(self) -> bytes:
-        piece: bytes = await self.drive_async(only(Call.known(self.read, (), False)))
-        return piece
 
 
 class WSGIAdapter:
@@ -180,7 +80,7 @@ class WSGIAdapter:
         if limit is not None:
             channel.places = self._places
         try:
-            response = _drive(exchange, context, channel)
+            response = drive(exchange, context, channel)
             if limit is not None:
                 limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
@@ -334,19 +234,19 @@ class _Served:
                 continue
             limit.ended(call, None)
             if isinstance(response, Response) and response.body_iterator is not None:
-                _drive(BodyStream(response).close(), self.context, self.channel)
+                drive(BodyStream(response).close(), self.context, self.channel)
         limit.stragglers[:] = on_loop
         if on_loop:
             side = loop_side()
-            _run_async(side.outwait, (limit, side.spare_pool()), self.context, self.channel)
+            run_async(side.outwait, (limit, side.spare_pool()), self.context, self.channel)
         self._end()
 
     def _end(self) -> None:
         if self.request._closing:
-            _drive(close_all(self.request), self.context, self.channel)
+            drive(close_all(self.request), self.context, self.channel)
         response, self.response = self.response, None
         if response is not None and response.background is not None:
-            _drive(run_background(response.background), self.context, self.channel)
+            drive(run_background(response.background), self.context, self.channel)
         if self.channel._desk is not None:
             self.channel.desk.close()
 
@@ -435,7 +335,7 @@ class _Pieces:
         served = self._served
         if self._pour is not None:
             served.context = self._pour.stop()
-        _drive(self._stream.close(), served.context, served.channel)
+        drive(self._stream.close(), served.context, served.channel)
         served.end()
 
     def close(self) -> None:
@@ -443,96 +343,3 @@ class _Pieces:
         if not self._closed:
             self._closed = True
             self.end()
-
-
-def _drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOverChannel) -> _T:
-    """Perform what an exchange asks for until it returns."""
-    resume: Callable[[Any], Call] = exchange.send
-    outcome: Any = None
-    limit = channel.time_limit
-    try:
-        while True:
-            # A context can't be entered twice, so this thread leaves it while the loop works in it.
-            call = context.run(_until_elsewhere, exchange, resume, outcome, limit)
-            if not isinstance(call, Call):
-                return call
-            try:
-                if limit is not None and limit.applies_to(call):
-                    own = context.copy()  # what is given up may go on in it
-                    outcome = _within(limit, call, own, channel)
-                    context.run(bind_all, own)
-                else:
-                    outcome = _run_async(call.function, call.args, context, channel)
-                resume = exchange.send
-            except BaseException as error:
-                outcome, resume = error, exchange.throw
-    finally:
-        outcome = None  # an exception would hold this frame, and this frame it
-        context.run(exchange.close)
-
-
-def _until_elsewhere(
-    exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any, limit: TimeLimit | None
-) -> Call | _T:
-    """Advance an exchange, calling each `def` in place, until it asks for what is done elsewhere, or returns.
-
-    That is each `async def`; and where there is a limit to the time, each `def` that may block.
-    """
-    try:
-        call = resume(outcome)
-        while not call.is_async:
-            if limit is not None and not call.inline and limit.applies_to(call):
-                break
-            try:
-                outcome = call.function(*call.args)
-            except BaseException as error:
-                call = exchange.throw(error)
-            else:
-                call = exchange.send(outcome)
-        return call
-    except StopIteration as stop:
-        value: _T = stop.value
-        return value
-    finally:
-        outcome = None  # as in _drive
-
-
-def _run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Context, channel: HandOverChannel) -> Any:
-    from dualroute_wsgi.loop import worker_loop
-
-    return worker_loop().run(function, args, context, channel.desk_here())
-
-
-def _within(limit: TimeLimit, call: Call, context: Context, channel: HandOverChannel) -> Any:
-    """Perform a call elsewhere in the time that is left, or raise HandlerTimeout."""
-    desk = channel.desk_here()
-    visit: LoopVisit | HelperVisit
-    if call.is_async:
-        from dualroute_wsgi.loop import worker_loop
-
-        visit = worker_loop().visit(desk)
-    else:
-        from dualroute_wsgi.helpers import HelperVisit
-
-        if not channel.places.acquire(timeout=limit.left_for(call)):
-            raise limit.exceeded_by(call)
-        visit = HelperVisit(desk, channel.places)
-    in_time = True
-    try:
-        visit.start(call.function, call.args, context)
-        in_time = desk.is_over(visit, limit.left_for(call))
-        is_over = in_time or desk.abandon(visit, PATIENCE)
-    except BaseException:
-        # A signal, such as the one by which gunicorn ends a worker that takes too long.
-        desk.abandon(visit, GRACE)
-        raise
-    if not is_over:
-        raise limit.exceeded_by(call, visit)
-    try:
-        return visit.outcome()
-    except BaseException:
-        if in_time:
-            raise
-        raise limit.exceeded_by(call) from None
-    finally:
-        del visit  # an exception in it would hold this frame, and this frame the visit
