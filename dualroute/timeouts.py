@@ -5,7 +5,9 @@ that has all the time it wants.  The adapters keep to them, each call by itself:
 cancelled where it can be, and `HandlerTimeout` is raised in its place, for middleware and exception handlers to see.
 A `def` can't be stopped, so it is answered for and goes on; what its request has open is closed when it has ended.
 
-That happens once for a request: what is done about it has all the time it wants as well.
+That happens once for a request: what is done about it has all the time it wants as well.  Not timed are websockets, and
+what runs on the event loop without being awaited: a `def` with ``sync_to_thread=False``, and middleware between its
+yields.
 """
 
 from __future__ import annotations

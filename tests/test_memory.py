@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
+import httpx
 import pytest
 
-from dualroute import DualRoute, HTTPException, PlainTextResponse, Request, Response, Route, SyncRequest
+from dualroute import (
+    DualRoute,
+    HTTPException,
+    PlainTextResponse,
+    Request,
+    Response,
+    Route,
+    StreamingResponse,
+    SyncRequest,
+)
+from tests.around_helper import AROUND
 from tests.conftest import Serve
 
 REQUESTS = 20
@@ -34,6 +45,11 @@ async def refuses(request: Request) -> Response:
     raise HTTPException(418)
 
 
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"one"
+    yield b"two"
+
+
 def transparent(connection: Any) -> Generator[Any, Any, Response]:
     response: Response = yield connection
     return response
@@ -45,19 +61,26 @@ ROUTES = [
     Route("/fails", fails),
     Route("/async-fails", async_fails),
     Route("/refuses", refuses),
+    Route("/stream", lambda request: StreamingResponse(iter([b"one", b"two"]))),
+    Route("/async-stream", lambda request: StreamingResponse(pieces())),
 ]
 
 
-@pytest.mark.parametrize("middleware", [(), (transparent, transparent)], ids=["bare", "in-middleware"])
+MIDDLEWARE = {"bare": [], "in generators": [transparent, transparent], **AROUND}
+
+
+@pytest.mark.parametrize("timeout", [None, 60], ids=["untimed", "timed"])
+@pytest.mark.parametrize("around", MIDDLEWARE)
 @pytest.mark.parametrize("path", [*(route.path for route in ROUTES), "/nowhere"])
 def test_a_request_leaves_no_cycle(
-    serve: Serve, path: str, middleware: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+    serve: Serve, path: str, around: str, timeout: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = serve(DualRoute(ROUTES, middleware=middleware))
+    caplog.set_level(100)  # a log record would keep the traceback
+    bare = serve(DualRoute(ROUTES))
+    client = serve(DualRoute(ROUTES, middleware=MIDDLEWARE[around], timeout=timeout))
 
-    def garbage_of(url: str) -> int:
+    def garbage_of(client: httpx.Client, url: str) -> int:
         """Return how many objects only the collector could free after some requests."""
-        caplog.set_level(100)  # a log record would keep the traceback
         for _ in range(3):
             client.get(url)
         gc.collect()
@@ -70,4 +93,4 @@ def test_a_request_leaves_no_cycle(
             gc.enable()
 
     # httpx and the transports leave some; a request to a plain handler shows how much.
-    assert garbage_of(path) < garbage_of("/hello") + REQUESTS
+    assert garbage_of(client, path) < garbage_of(bare, "/hello") + REQUESTS

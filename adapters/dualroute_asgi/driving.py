@@ -114,6 +114,8 @@ async def _within(limit: TimeLimit, call: Call, pool: ThreadPool, channel: Bridg
     if not task.done():
         raise limit.exceeded_by(call, _Straggler(task, recorded))
     bind_all(context)
+    if recorded is not None:
+        recorded.forget()
     try:
         if not in_time and (task.cancelled() or task.exception() is not None):
             raise limit.exceeded_by(call)
@@ -139,6 +141,10 @@ class _Recorded:
             self.failure = error
             raise
 
+    def forget(self) -> None:
+        """Keep neither any longer: through its traceback, an exception holds who called this, and so this."""
+        self.result = self.failure = None
+
 
 class _Straggler(NamedTuple):
     """A call that goes on though it was answered for."""
@@ -154,6 +160,7 @@ async def outwait(limit: TimeLimit, pool: ThreadPool) -> None:
         await asyncio.wait((task,))
         if recorded is not None:
             response, failure = recorded.result, recorded.failure
+            recorded.forget()
         else:
             failure = None if task.cancelled() else task.exception()
             response = None if task.cancelled() or failure is not None else task.result()

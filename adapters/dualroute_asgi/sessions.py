@@ -72,7 +72,9 @@ class Session:
     # The application's side.
 
     async def _run(self) -> None:
-        await self._app.app(self._scope, self._receive, self._send)
+        # Not kept, since it may lead here.
+        scope, self._scope = self._scope, {}
+        await self._app.app(scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
         if self._source is None:

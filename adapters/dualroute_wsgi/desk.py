@@ -64,7 +64,7 @@ class Errand:
         try:
             self.settle(result, failure)
         finally:
-            del result, failure  # an exception would hold this frame, and this frame it
+            del self, result, failure  # an exception would hold this frame, and this frame it
 
 
 class Desk:
@@ -113,6 +113,7 @@ class Desk:
         try:
             return await future
         finally:
+            del future  # its exception would hold this frame, and this frame it
             bind_all(context)
 
     def _send_for(self, function: Callable[[], Any]) -> asyncio.Future[Any]:

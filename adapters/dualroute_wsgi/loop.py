@@ -69,8 +69,10 @@ class LoopVisit:
         self.desk.inbox.put(self)
 
     def outcome(self) -> Any:
-        """Return what the coroutine returned, or raise what it raised, after it has ended."""
+        """Return what the coroutine returned, or raise what it raised, after it has ended.  That can be asked once."""
         failure, task = self.failure, self.task
+        # Not kept: an exception may hold the frames of those who waited for this, and so this.
+        self.failure = self.task = None
         try:
             if failure is not None:
                 raise failure
