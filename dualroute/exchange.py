@@ -139,6 +139,11 @@ class Inside:
         """Whether nothing stands around the middleware that would have to see the response."""
         return self.index == 0 and self.plan.limits is None and self.plan.timeout is None
 
+    @property
+    def layers(self) -> int:
+        """How many middleware there are from this one inwards."""
+        return len(self.plan.middleware) - self.index
+
     def exchange(self, connection: HTTPConnection) -> Exchange:
         """Return the exchange that answers `connection`, a new one each time."""
         return _further_in(self.plan, self.index, connection)

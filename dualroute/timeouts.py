@@ -55,8 +55,8 @@ class TimeLimit:
 
     def left_for(self, call: Call) -> float:
         """Return how many seconds there are for a call, at least 0."""
-        # What is inside another call is timed by itself, and is to be found too slow first.
-        grace = 2 * PATIENCE if call.nests else 0.0
+        # What is inside another call is timed by itself, and is to be found too slow first, and be answered for.
+        grace = 2 * PATIENCE * call.args[-1].layers if call.nests else 0.0
         return max(0.0, self._ends_at + grace - monotonic())
 
     def exceeded_by(self, call: Call, straggler: Any = None) -> HandlerTimeout:

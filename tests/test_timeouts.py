@@ -119,10 +119,13 @@ def handlers() -> Iterator[Handlers]:
     handlers.go_on.set()
 
 
-@pytest.fixture(params=AROUND)
+AROUND_TIMED = {**AROUND, "in all of them": [item for items in AROUND.values() for item in items]}
+
+
+@pytest.fixture(params=AROUND_TIMED)
 def around(request: pytest.FixtureRequest) -> list[Any]:
     """What stands around the handlers."""
-    return AROUND[str(request.param)]
+    return AROUND_TIMED[str(request.param)]
 
 
 def await_end(caplog: pytest.LogCaptureFixture) -> str:

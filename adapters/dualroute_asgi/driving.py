@@ -109,7 +109,7 @@ async def _within(limit: TimeLimit, call: Call, pool: ThreadPool, channel: Bridg
             await asyncio.wait((task,), timeout=PATIENCE)
     except asyncio.CancelledError:
         task.cancel()
-        await asyncio.wait((task,))
+        await _end_of(task)
         raise
     if not task.done():
         raise limit.exceeded_by(call, _Straggler(task, recorded))
@@ -122,6 +122,15 @@ async def _within(limit: TimeLimit, call: Call, pool: ThreadPool, channel: Bridg
         return task.result()
     finally:
         del task  # its exception would hold this frame, and this frame it
+
+
+async def _end_of(task: asyncio.Task[Any]) -> None:
+    """Wait until a task is done, however often that is cancelled: nobody else would wait for it."""
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            pass
 
 
 class _Recorded:
