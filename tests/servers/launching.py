@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,6 +120,14 @@ def _uvicorn(name: str, *options: str, modules: tuple[str, ...], **facts: Any) -
     )
 
 
+def _version(package: str) -> tuple[int, ...]:
+    """Return the version of a package that is installed; nothing where it is not."""
+    try:
+        return tuple(int(part) for part in version(package).split(".") if part.isdecimal())
+    except PackageNotFoundError:
+        return ()
+
+
 def _granian(interface: str, **facts: Any) -> Server:
     command = ("granian", "--host", "127.0.0.1", "--port", "{port}", "--interface", interface)
     return Server(
@@ -157,7 +166,7 @@ SERVERS = (
     _granian(
         "wsgi",
         cut_chunks="hidden",
-        cut_download=False,
+        cut_download=_version("granian") >= (2, 8, 8),
         underscores=True,
         latin_headers=False,
         cookies="a=1;b=2",
