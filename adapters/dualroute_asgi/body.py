@@ -59,6 +59,8 @@ class BridgedChannel(ReceiveChannel):
     # Held by a thread that waits for an event to be kept.
     _thread_waits: threading.Lock | None = None
     _given_up: bool = False
+    # False for what a middleware gives, which is not asked for before somebody wants it.
+    _reads_ahead: bool = True
     # What threads have the loop run, once one does.
     _visits: LoopVisits | None = None
 
@@ -100,6 +102,7 @@ class BridgedChannel(ReceiveChannel):
         channel = BridgedChannel(receive, self._scope, self.send)
         channel._loop = self._loop
         channel._has_body = True
+        channel._reads_ahead = False
         return self._share_limits(channel)
 
     def over_input(self, environ: Environ) -> Channel:
@@ -187,7 +190,7 @@ class BridgedChannel(ReceiveChannel):
         """Get ready to be read from a thread; tell whether there is something to `read_ahead`."""
         self._loop = asyncio.get_running_loop()
         self._buffer_size = buffer_size
-        return not self.too_large and self.may_have_body()
+        return self._reads_ahead and not self.too_large and self.may_have_body()
 
     async def read_ahead(self) -> None:
         """Receive a body, up to the buffer's size, so that an upload that comes slowly holds no thread."""
