@@ -20,6 +20,7 @@ from dualroute import DualRoute, Mount, PlainTextResponse, Request, Response, Ro
 from dualroute.delegates import HTTPServerRequest
 from tests.conftest import Serve
 from tests.delegate_helper import OK, Answering, Delegated, Recorder, later
+from tests.garbage import garbage_of
 from tests.mounted_asgi_helper import TIMEOUT, WAYS, ASGIConversation, Gate, Upload, Way, errors, transparent
 from tests.test_delegates_running import assert_soon
 from tests.transports import EventLoopThread
@@ -336,20 +337,8 @@ def test_a_request_leaves_no_cycle(serve: Serve, kind: str, wrapped: bool, caplo
     app = DualRoute([Route("/hello", hello), Mount("/m", app=Delegated(kinds[kind]))], middleware=middleware)
     client = serve(app)
 
-    def garbage_of(url: str) -> int:
-        caplog.set_level(100)  # a log record would keep the traceback
-        for _ in range(3):
-            client.get(url)
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(20):
-                client.get(url)
-            return gc.collect()
-        finally:
-            gc.enable()
-
-    assert garbage_of("/m/") < garbage_of("/hello") + 20
+    caplog.set_level(100)  # a log record would keep the traceback
+    assert garbage_of(lambda: client.get("/m/"), 20) < garbage_of(lambda: client.get("/hello"), 20) + 20
 
 
 def test_a_delegate_is_freed_when_its_request_is_over(way: Way) -> None:

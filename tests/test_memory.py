@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
-import httpx
 import pytest
 
 from dualroute import (
@@ -21,6 +19,7 @@ from dualroute import (
 )
 from tests.around_helper import AROUND
 from tests.conftest import Serve
+from tests.garbage import garbage_of
 
 REQUESTS = 20
 
@@ -66,12 +65,16 @@ ROUTES = [
 ]
 
 
-MIDDLEWARE = {"bare": [], "in generators": [transparent, transparent], **AROUND}
+MIDDLEWARE: dict[str, list[Any]] = {"bare": [], "in generators": [transparent, transparent], **AROUND}
 
 
-@pytest.mark.parametrize("timeout", [None, 60], ids=["untimed", "timed"])
-@pytest.mark.parametrize("around", MIDDLEWARE)
-@pytest.mark.parametrize("path", [*(route.path for route in ROUTES), "/nowhere"])
+CASES: list[tuple[str, str, float | None]] = [
+    (path, around, None) for path in [*(route.path for route in ROUTES), "/nowhere"] for around in MIDDLEWARE
+]
+CASES += [(path, around, 60) for path in ("/hello", "/fails", "/async-fails") for around in ("bare", *AROUND)]
+
+
+@pytest.mark.parametrize(("path", "around", "timeout"), CASES)
 def test_a_request_leaves_no_cycle(
     serve: Serve, path: str, around: str, timeout: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -79,18 +82,6 @@ def test_a_request_leaves_no_cycle(
     bare = serve(DualRoute(ROUTES))
     client = serve(DualRoute(ROUTES, middleware=MIDDLEWARE[around], timeout=timeout))
 
-    def garbage_of(client: httpx.Client, url: str) -> int:
-        """Return how many objects only the collector could free after some requests."""
-        for _ in range(3):
-            client.get(url)
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(REQUESTS):
-                client.get(url)
-            return gc.collect()
-        finally:
-            gc.enable()
-
     # httpx and the transports leave some; a request to a plain handler shows how much.
-    assert garbage_of(client, path) < garbage_of(bare, "/hello") + REQUESTS
+    left_by_plain = garbage_of(lambda: bare.get("/hello"), REQUESTS)
+    assert garbage_of(lambda: client.get(path), REQUESTS) < left_by_plain + REQUESTS

@@ -6,7 +6,6 @@ Each test of behaviour runs in all the ways that lead into an application: see `
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Generator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -28,6 +27,7 @@ from dualroute.exceptions import ClientDisconnect
 from dualroute.limits import Limits
 from dualroute_asgi.mounted import ASGIApp
 from tests.conftest import Serve
+from tests.garbage import garbage_of
 from tests.mounted_asgi_helper import (
     TIMEOUT,
     WAYS,
@@ -421,18 +421,6 @@ def test_a_request_leaves_no_cycle(
         except ConnectionResetError:
             assert kind == "fails half-way"
 
-    def garbage_of(url: str) -> int:
-        caplog.set_level(100)  # a log record would keep the traceback
-        for _ in range(3):
-            get(url)
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(20):
-                get(url)
-            return gc.collect()
-        finally:
-            gc.enable()
-
+    caplog.set_level(100)  # a log record would keep the traceback
     # httpx and the transports leave some; a request to a plain handler shows how much.
-    assert garbage_of("/m/") < garbage_of("/hello") + 20
+    assert garbage_of(lambda: get("/m/"), 20) < garbage_of(lambda: get("/hello"), 20) + 20

@@ -33,7 +33,7 @@ def wsgi_shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module", params=(*SERVERS, *FURTHER))
 def timed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server with an app whose responses have 0.3 s."""
-    yield from running(by_name(request.param), tmp_path_factory.mktemp("timed"), "surrounded_apps:timed")
+    yield from running(by_name(request.param), tmp_path_factory.mktemp("timed"), "timed_apps:timed")
 
 
 def metrics(client: httpx.Client) -> dict[str, float]:
@@ -157,7 +157,7 @@ def test_uploads_are_read_inside_a_limit(timed: Running, path: str) -> None:
 
 # uvicorn waits for threads of a request that it has answered.
 def test_a_worker_ends_while_something_goes_on(start: Start, token: str) -> None:
-    server = start(by_name("gunicorn-gthread"), "surrounded_apps:timed")
+    server = start(by_name("gunicorn-gthread"), "timed_apps:timed")
     with client_of(server) as client:
         assert client.get("/wait", params={"token": token}).status_code == 503
     server.stop()
