@@ -458,6 +458,15 @@ def test_what_is_no_timeout_is_refused_where_it_is_written(timeout: Any) -> None
             make()
 
 
+def test_a_wsgi_app_is_told_that_it_may_be_called_from_several_threads(serve: Serve) -> None:
+    def told(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("content-type", "text/plain")])
+        return [str(environ["wsgi.multithread"]).encode()]
+
+    app = DualRoute([Mount("/app", app=told)], timeout=LONG)
+    assert serve(app, extra={"wsgi.multithread": False}).get("/app/").text == "True"
+
+
 def test_one_thread_is_enough_for_the_middleware_of_both_kinds(serve: Serve) -> None:
     app = DualRoute(
         ECHOES, middleware=[WSGIMiddleware(lambda app: app), *AROUND["in a dispatch"]], timeout=LONG, max_threads=1

@@ -125,6 +125,8 @@ class WSGIApp(ForeignApp):
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
         environ.pop("dualroute.inside", None)
+        if channel.time_limit is not None:
+            environ["wsgi.multithread"] = True  # what is answered for may go on beside the next request
         environ["wsgi.input_terminated"] = True
         environ["wsgi.input"] = self._input(environ, channel, request)
         return environ
