@@ -315,9 +315,14 @@ def test_a_stream_in_place_of_which_something_else_was_sent_is_closed(serve: Ser
     def handler(request: SyncRequest) -> Response:
         return StreamingResponse(Body())
 
-    other = colours(lambda request: None, lambda response: PlainTextResponse("other"))[colour]
-    assert serve(DualRoute([Route("/", handler)], middleware=[other])).get("/").text == "other"
-    assert closed.wait(20)
+    def fail(response: Response) -> Response:
+        raise HTTPException(418, "other")
+
+    for after in (lambda response: PlainTextResponse("other"), fail):
+        closed.clear()
+        app = DualRoute([Route("/", handler)], middleware=[colours(lambda request: None, after)[colour]])
+        assert serve(app).get("/").text == "other"
+        assert closed.wait(20)
 
 
 @pytest.mark.parametrize("path", ["/plain", "/async"])

@@ -103,7 +103,12 @@ class BaseHTTPMiddleware(Servable):
             passed.append(AsyncPassedBody(response, inner))
             return passed[-1].response
 
-        return self._settled(await self.dispatch_func(connection.in_colour(True), call_next), passed)
+        response: Any = None
+        try:
+            response = await self.dispatch_func(connection.in_colour(True), call_next)
+        finally:
+            _settle(passed, response)
+        return self._checked(response)
 
     def _dispatch(self, connection: HTTPConnection, inside: Inside) -> Response:
         passed: list[PassedBody] = []
@@ -115,18 +120,21 @@ class BaseHTTPMiddleware(Servable):
             passed.append(SyncPassedBody(response, inner))
             return passed[-1].response
 
-        return self._settled(self.dispatch_func(connection.in_colour(False), call_next), passed)
+        response: Any = None
+        try:
+            response = self.dispatch_func(connection.in_colour(False), call_next)
+        finally:
+            _settle(passed, response)
+        return self._checked(response)
 
-    def _settled(self, response: Any, passed: list[PassedBody]) -> Response:
-        """Return what `dispatch` returned, as it is to be sent."""
+    def _checked(self, response: Any) -> Response:
+        """Return what `dispatch` returned.  Raises TypeError where it is no response."""
         if not isinstance(response, Response):
             shown = "None" if response is None else f"a {type(response).__name__}"
             raise TypeError(
                 f"{describe(self.dispatch_func)} returned {shown}; it must return a Response, such as the one that"
                 " call_next gave it"
             )
-        for body in passed:
-            body.settle(response)
         return response
 
     def _make_dispatcher(self) -> Dispatcher:
@@ -146,6 +154,12 @@ def _going_on(connection: HTTPConnection, request: HTTPConnection) -> HTTPConnec
         assert outer is not None, "a request that came through an app has a body"
         return connection.inside_scope(request._given_scope, outer.over(channel._receive))
     return connection.inside_scope(request._given_scope, outer)
+
+
+def _settle(passed: list[PassedBody], response: Any) -> None:
+    """Make ready to be sent what `dispatch` returned, whatever it is; None where it failed."""
+    for body in passed:
+        body.settle(response if isinstance(response, Response) else Response())
 
 
 class PassedBody:
