@@ -443,21 +443,28 @@ def test_reload(run: Run, tmp_path: Path) -> None:
     command.wait_until_served()
     addresses = [command.url("ASGI"), command.url("WSGI")]
 
+    def written(text: str, is_seen: Callable[[], bool]) -> Callable[[], bool]:
+        """Return an attempt that writes the file, and again should no watcher have been up at the time."""
+        last = 0.0
+
+        def attempt() -> bool:
+            nonlocal last
+            if time.monotonic() - last > 5:
+                file.write_text(text)
+                last = time.monotonic()
+            return is_seen()
+
+        return attempt
+
     def answered_by(greeting: str) -> Callable[[], bool]:
-        written = 0.0
+        text = HELLO.replace("hello from", greeting)
+        return written(text, lambda: all(get(url).startswith(greeting) for url in addresses))
 
-        def reloaded() -> bool:
-            nonlocal written
-            if time.monotonic() - written > 5:  # again, should a watcher not have been up when it was written first
-                file.write_text(HELLO.replace("hello from", greeting))
-                written = time.monotonic()
-            return all(get(url).startswith(greeting) for url in addresses)
-
-        return reloaded
+    def has_stopped() -> bool:
+        return "it is started again when a file changes" in command.output
 
     eventually(answered_by("goodbye from"))
-    file.write_text(HELLO + "raise RuntimeError('half an edit')\n")
-    command.wait_for("it is started again when a file changes$")
+    eventually(written(HELLO + "raise RuntimeError('half an edit')\n", has_stopped))
     eventually(answered_by("welcome back from"))
     assert command.stop() == 0
 
