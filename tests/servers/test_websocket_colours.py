@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.servers.launching import BOUND, Running, by_name, running
+from tests.servers.launching import BOUND, Running, by_name, eventually, running
 from tests.servers.test_websockets import closed
 from tests.servers.wire import opened
+
+MESSAGES = 300
+"""How many websocket_apps sends there."""
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "hypercorn", "granian-asgi", "gunicorn-asgi"])
@@ -53,6 +57,22 @@ def test_a_peer_that_goes_while_a_plain_method_sends_holds_no_thread(site: Runni
     with opened(site, f"/plain/{token}") as client:
         assert client.recv(timeout=BOUND) == "dualroute-handler"
     assert "Traceback" not in site.output
+
+
+@pytest.mark.parametrize("path", ["/pouring", "/plain-pouring"])
+def test_who_sends_waits_for_a_peer_that_does_not_read(site: Running, token: str, path: str) -> None:
+    def sent() -> int:
+        return len(site.events("sent", token=token))
+
+    with opened(site, path, max_queue=4) as client:
+        client.send(token)
+        seen = -1
+        while seen != (seen := sent()) or not seen:  # until it comes no farther
+            time.sleep(0.5)
+        assert seen < MESSAGES
+        for _ in range(MESSAGES):
+            assert len(client.recv(timeout=BOUND)) == 100_000
+        eventually(lambda: sent() == MESSAGES, "all are sent")
 
 
 def test_a_message_beyond_the_limit_closes_with_1009(site: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -30,6 +31,31 @@ class Plain(WebSocketEndpoint):
         report("ended", token=websocket.path_params["token"], code=close_code)
 
 
+MESSAGE = os.urandom(100_000)  # which no compression makes small
+MESSAGES = 300
+"""Far more than buffers on the way hold."""
+
+
+class Pouring(WebSocketEndpoint):
+    """Sends as fast as it can, and tells how far it has come."""
+
+    encoding = "text"
+
+    async def on_receive(self, websocket: WebSocket, data: str) -> None:
+        for number in range(MESSAGES):
+            await websocket.send_bytes(MESSAGE)
+            report("sent", token=data, number=number)
+
+
+class PlainPouring(WebSocketEndpoint):
+    encoding = "text"
+
+    def on_receive(self, websocket: SyncWebSocket, data: str) -> None:
+        for number in range(MESSAGES):
+            websocket.send_bytes(MESSAGE)
+            report("sent", token=data, number=number)
+
+
 class Echo(WebSocketEndpoint):
     subprotocols = ("v2", "v1")
 
@@ -40,6 +66,8 @@ class Echo(WebSocketEndpoint):
 app = DualRoute(
     [
         WebSocketRoute("/plain/{token}", Plain),
+        WebSocketRoute("/pouring", Pouring),
+        WebSocketRoute("/plain-pouring", PlainPouring),
         WebSocketRoute("/limited", Echo, limits=Limits(max_message_size=1000)),
         WebSocketRoute("/idle", Echo, limits=Limits(idle_timeout=0.5)),
         WebSocketRoute("/own", Echo, middleware=[check_origin()]),
