@@ -24,11 +24,16 @@ from dualroute.responses import Response
 from dualroute.serving import Servable
 
 if TYPE_CHECKING:
+    from dualroute.background import BackgroundTask, BackgroundTasks
+    from dualroute.connection import HTTPConnection
     from dualroute.dispatch import Dispatcher
+    from dualroute.exchange import Inside
 
 __all__ = [
+    "INSIDE",
     "AppAnswered",
     "AppBroken",
+    "Crossing",
     "ForeignApp",
     "MountedResponse",
     "foreign_app",
@@ -79,6 +84,32 @@ class MountedResponse(Response):
         """The reason phrase that the app gave, for the status that it gave."""
         status_code, reason = self._given
         return reason if status_code == self.status_code else None
+
+
+INSIDE = "dualroute.inside"
+"""Where the scope or environ that a middleware is given leads to its `Crossing`."""
+
+
+class Crossing:
+    """One connection on its way through a middleware that was written for one protocol.
+
+    Args:
+        connection: the connection as it is outside.
+        inside: what is further in.
+    """
+
+    background: BackgroundTask | BackgroundTasks | None = None
+    """What is to run after the response: that of what is further in, whatever the middleware makes of its response."""
+
+    def __init__(self, connection: HTTPConnection, inside: Inside) -> None:
+        self.connection: Any = connection
+        self.inside: Inside = inside
+
+    def answered(self, response: Response | None) -> Response:
+        """Take in the response of what is further in, and return it."""
+        assert response is not None, "the exchange of a request returns a response"
+        self.background = response.background
+        return response
 
 
 class ForeignApp(Servable):

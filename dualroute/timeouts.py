@@ -13,12 +13,14 @@ yields.
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from dualroute.callables import describe
 from dualroute.exceptions import HandlerTimeout
+from dualroute.responses import Response
 
 if TYPE_CHECKING:
     from dualroute.exchange import Call
@@ -78,8 +80,21 @@ class TimeLimit:
             )
         return HandlerTimeout(self.seconds)
 
-    def ended(self, call: Call, error: BaseException | None) -> None:
-        """Log that a straggler has ended, and how."""
+    def settle(self, call: Call, response: Any, error: BaseException | None) -> Generator[Call, Any, None]:
+        """Log that a straggler has ended, and how, and close the body of a response that comes too late.
+
+        Args:
+            call: the call.
+            response: what it returned.
+            error: what it failed with, if it did.
+        """
+        from dualroute.streams import BodyStream
+
+        self._log_end(call, error)
+        if isinstance(response, Response) and response.body_iterator is not None:
+            yield from BodyStream(response).close()
+
+    def _log_end(self, call: Call, error: BaseException | None) -> None:
         took = self.seconds + monotonic() - self._ends_at
         if error is None:
             logger.warning("%s, which was answered for with 503, has ended after %.1f s", shown(call), took)

@@ -300,6 +300,39 @@ def test_a_stream_has_all_the_time_once_it_has_begun(
     assert not logged(caplog, logging.ERROR)
 
 
+def test_a_stream_has_all_the_time_to_be_closed_too(serve: Serve, around: list[Any]) -> None:
+    closed: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.sleep(1.5 * SHORT)
+            yield b"second"
+        finally:
+            await asyncio.sleep(SHORT)
+            closed.append("closed")
+
+    class OnlyTheFirst:
+        """Closes what it is around half-way."""
+
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        def __call__(self, environ: Any, start_response: Any) -> Iterator[bytes]:
+            body = self.app(environ, start_response)
+            yield next(iter(body))
+            time.sleep(2 * SHORT)
+            body.close()
+
+    app = DualRoute(
+        [Route("/", lambda request: StreamingResponse(pieces()))],
+        middleware=[*around, WSGIMiddleware(OnlyTheFirst)],
+        timeout=SHORT,
+    )
+    assert serve(app).get("/").content == b"first"
+    assert closed == ["closed"]
+
+
 def test_middleware_and_exception_handlers_see_it_and_have_all_the_time(serve: Serve, handlers: Handlers) -> None:
     async def save() -> str:
         await asyncio.sleep(2 * SHORT)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dualroute.callables import describe
-from dualroute.foreign import AppBroken, require_made_for
+from dualroute.foreign import INSIDE, AppBroken, Crossing, require_made_for
 from dualroute.streams import BodyFailed
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
@@ -19,18 +19,13 @@ from dualroute_asgi.sending import Delivery, send_whole
 from dualroute_asgi.sessions import Session, Transfer
 
 if TYPE_CHECKING:
-    from dualroute.background import BackgroundTask, BackgroundTasks
     from dualroute.bodies import Channel
-    from dualroute.connection import HTTPConnection
     from dualroute.exchange import Inside
     from dualroute.requests import Request
     from dualroute.responses import Response
     from dualroute.websockets import WebSocket
 
 __all__ = ["ASGISurrounding"]
-
-_INSIDE = "dualroute.inside"
-"""Where the scope that a middleware is given leads to what is further in."""
 
 
 class ASGISurrounding(ASGIApp):
@@ -87,7 +82,7 @@ class _FurtherIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a websocket that has come through the middleware."""
-        crossing = scope.get(_INSIDE)
+        crossing = scope.get(INSIDE)
         if crossing is None:
             raise AppBroken(
                 f"{self._surrounding.described()} has called what it is around with a scope that is not made of its own"
@@ -98,42 +93,27 @@ class _FurtherIn:
             await crossing.respond(scope, receive, send)
 
 
-class _Crossing:
-    """One connection on its way through a middleware.
-
-    Args:
-        connection: the connection as it is outside.
-        inside: what is further in.
-    """
-
+class _Crossing(Crossing):
     given: Any = None
     """What the middleware was given its `receive` by."""
-    background: BackgroundTask | BackgroundTasks | None = None
-    """What is to run after the response: that of what is further in, whatever the middleware makes of its response."""
-
-    def __init__(self, connection: HTTPConnection, inside: Inside) -> None:
-        self._connection: Any = connection
-        self._inside = inside
 
     def scope(self) -> Scope:
         """Return the scope for the middleware.  What it sets in the state is there inside."""
-        scope = dict(self._connection.scope)
+        scope = dict(self.connection.scope)
         scope["headers"] = list(scope["headers"])
         # As it is before any mount has been gone through.
-        scope["root_path"] = self._connection.target.root_path
-        scope[_INSIDE] = self
+        scope["root_path"] = self.connection.target.root_path
+        scope[INSIDE] = self
         return scope
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have what is further in answer the request, and send its response."""
-        outer: Channel = self._connection._body_channel
+        outer: Channel = self.connection._body_channel
         # A body that the middleware has not touched is read where it comes from.
         channel = outer if getattr(receive, "__self__", None) is self.given else outer.over(receive)
-        connection = self._connection.inside_scope(scope, channel)
+        connection = self.connection.inside_scope(scope, channel)
         try:
-            response = await channel.drive_async(self._inside.exchange(connection))
-            assert response is not None, "the exchange of a request returns a response"
-            self.background = response.background
+            response = self.answered(await channel.drive_async(self.inside.exchange(connection)))
             if response.body_iterator is None:
                 await send_whole(response, connection.method, send)
                 return
@@ -152,5 +132,5 @@ class _Crossing:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have what is further in serve the websocket."""
-        websocket: WebSocket = self._connection.inside_session(scope, receive, send)
-        await websocket.finish(await websocket.driver.drive_async(self._inside.exchange(websocket)))
+        websocket: WebSocket = self.connection.inside_session(scope, receive, send)
+        await websocket.finish(await websocket.driver.drive_async(self.inside.exchange(websocket)))

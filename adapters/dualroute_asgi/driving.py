@@ -19,7 +19,6 @@ from dualroute.contexts import bind_all
 from dualroute.exchange import Call, perform
 from dualroute.foreign import StreamingHandler
 from dualroute.responses import Response
-from dualroute.streams import BodyStream
 from dualroute.timeouts import PATIENCE, TimeLimit
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.sending import failure_of
@@ -173,9 +172,7 @@ async def outwait(limit: TimeLimit, pool: ThreadPool) -> None:
         else:
             failure = None if task.cancelled() else task.exception()
             response = None if task.cancelled() or failure is not None else task.result()
-        limit.ended(call, failure)
-        if isinstance(response, Response) and response.body_iterator is not None:
-            await drive(BodyStream(response).close(), pool)
+        await drive(limit.settle(call, response, failure), pool)
 
 
 class LoopVisits:

@@ -16,7 +16,7 @@ from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
 from dualroute.exchange import stream_failed
 from dualroute.failures import note
-from dualroute.foreign import AppBroken, ForeignApp
+from dualroute.foreign import INSIDE, AppBroken, ForeignApp
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
@@ -34,7 +34,7 @@ __all__ = ["ASGIApp"]
 logger: logging.Logger = logging.getLogger("dualroute")
 
 # What routing left in the scope is ours, and would mislead an application that has routes of its own.
-_OURS = ("app", "router", "route", "endpoint", "dualroute.inside")
+_OURS = ("app", "router", "route", "endpoint", "dualroute.root_path", INSIDE)
 
 
 class ASGIApp(ForeignApp):

@@ -227,14 +227,13 @@ class _Served:
                 on_loop.append((call, straggler))
                 continue
             straggler.desk.is_over(straggler)
+            response, failure = None, None
             try:
                 response = straggler.outcome()
             except BaseException as error:
-                limit.ended(call, error if isinstance(error, Exception) else None)
-                continue
-            limit.ended(call, None)
-            if isinstance(response, Response) and response.body_iterator is not None:
-                drive(BodyStream(response).close(), self.context, self.channel)
+                failure = error if isinstance(error, Exception) else None
+            drive(limit.settle(call, response, failure), self.context, self.channel)
+            del response, failure  # an exception would hold this frame, and this frame it
         limit.stragglers[:] = on_loop
         if on_loop:
             side = loop_side()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.bodies import CHUNK_SIZE, Channel, streamable
 from dualroute.callables import describe
 from dualroute.exchange import only
-from dualroute.foreign import AppBroken, require_made_for
+from dualroute.foreign import INSIDE, AppBroken, Crossing, require_made_for
 from dualroute.responses import status_line
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
@@ -21,16 +21,11 @@ from dualroute_wsgi.mounted import RawInput, WSGIApp
 if TYPE_CHECKING:
     from typing import IO
 
-    from dualroute.background import BackgroundTask, BackgroundTasks
-    from dualroute.connection import HTTPConnection
     from dualroute.exchange import Inside
     from dualroute.requests import SyncRequest
     from dualroute.responses import Response
 
 __all__ = ["WSGISurrounding"]
-
-_INSIDE = "dualroute.inside"
-"""Where the environ that a middleware is given leads to what is further in."""
 
 
 class WSGISurrounding(WSGIApp):
@@ -60,7 +55,8 @@ class WSGISurrounding(WSGIApp):
         channel = request._body_channel
         channel.require_within_limit()
         environ = self._environ(request, channel, "")
-        environ[_INSIDE] = crossing = _Crossing(request, inside, environ["wsgi.input"])
+        environ[INSIDE] = crossing = _Crossing(request, inside)
+        crossing.given = environ["wsgi.input"]
         response = self._reply(request, environ, channel)
         response.background = crossing.background
         return response
@@ -71,7 +67,7 @@ class WSGISurrounding(WSGIApp):
 
     def _inside(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """What is further in, as the application that the middleware is around."""
-        crossing = environ.get(_INSIDE)
+        crossing = environ.get(INSIDE)
         if crossing is None:
             raise AppBroken(
                 f"{self.described()} has called what it is around with an environ that is not made of its own"
@@ -93,32 +89,17 @@ class _Later(Channel):
         return self._source.read()
 
 
-class _Crossing:
-    """One request on its way through a middleware.
-
-    Args:
-        connection: the connection as it is outside.
-        inside: what is further in.
-        given: the ``wsgi.input`` that the middleware is given.
-    """
-
-    background: BackgroundTask | BackgroundTasks | None = None
-    """What is to run after the response: that of what is further in, whatever the middleware makes of its response."""
-
-    def __init__(self, connection: HTTPConnection, inside: Inside, given: Any) -> None:
-        self._connection: Any = connection
-        self._inside = inside
-        self._given = given
+class _Crossing(Crossing):
+    given: Any = None
+    """The ``wsgi.input`` that the middleware was given."""
 
     def respond(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Have what is further in answer the request."""
-        outer: Channel = self._connection._body_channel
+        outer: Channel = self.connection._body_channel
         # A body that the middleware has not touched is read where it comes from.
-        channel = outer if environ.get("wsgi.input") is self._given else outer.over_input(environ)
-        connection = self._connection.inside_environ(environ, channel)
-        response = channel.drive(self._inside.exchange(connection))
-        assert response is not None, "the exchange of a request returns a response"
-        self.background = response.background
+        channel = outer if environ.get("wsgi.input") is self.given else outer.over_input(environ)
+        connection = self.connection.inside_environ(environ, channel)
+        response = self.answered(channel.drive(self.inside.exchange(connection)))
         headers, has_body = response.wire(connection.method)
         start_response(status_line(response.status_code, response.reason), list(headers))
         if response.body_iterator is None:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from dualroute.bodies import BUFFER_SIZE, CHUNK_SIZE, Channel, streamable
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
-from dualroute.foreign import DEFAULT_MAX_THREADS, AppBroken, ForeignApp, MountedResponse, StreamingHandler
+from dualroute.foreign import DEFAULT_MAX_THREADS, INSIDE, AppBroken, ForeignApp, MountedResponse, StreamingHandler
 from dualroute.translation import environ_from_scope, wsgi_text
 from dualroute.types import Environ, ExcInfo
 
@@ -124,7 +124,7 @@ class WSGIApp(ForeignApp):
             length_counts = not (environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
-        environ.pop("dualroute.inside", None)
+        environ.pop(INSIDE, None)
         if channel.time_limit is not None:
             environ["wsgi.multithread"] = True  # what is answered for may go on beside the next request
         environ["wsgi.input_terminated"] = True
