@@ -43,13 +43,14 @@ class WSGIMiddleware:
     nothing else, this returns a `WSGIApp`, which can be mounted.
     """
 
-    def __new__(cls_, cls: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def __new__(cls, *args: Any, **options: Any) -> Any:
         """Return a middleware, or a WSGIApp."""
-        if not args and not options and not isinstance(cls, type) and callable(cls) and protocol_of(cls) == "WSGI":
+        app = args[0] if len(args) == 1 and not options else None
+        if callable(app) and not isinstance(app, type) and protocol_of(app) == "WSGI":
             from dualroute.applications import foreign_class
 
-            return foreign_class("WSGI")(cls)
-        return super().__new__(cls_)
+            return foreign_class("WSGI")(app)
+        return super().__new__(cls)
 
     def __init__(self, cls: Callable[..., Any], *args: Any, **options: Any) -> None:
         from dualroute.applications import surrounding_class
