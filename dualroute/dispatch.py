@@ -158,8 +158,7 @@ class Dispatcher:
             return self._miss(self._refuse_websocket(target), ())
         if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
             # A foreign app by itself, or one whose migration has not begun: there is nothing to look for.
-            sole = Found((self.router.default_route,), {}, 0)
-            return self._found(sole, HTTP, target.method, segments)
+            return self._found(((self.router.default_route,), {}, 0, ()), HTTP, target.method, segments)
         found, location, miss = self.decide(HTTP, target, segments, (scope, environ, target))
         if found is not None:
             return self._found(found, HTTP, target.method, segments)
@@ -200,7 +199,7 @@ class Dispatcher:
         if "\0" in target.path:
             return None, miss
         table = self.router.table
-        found = table.match(kind, target.method, target.host, segments, 0, miss, given)
+        found = table.find(kind, target.method, target.host, target.path, miss, given)
         if found is None and kind == WEBSOCKET:
             found = table.match_default(kind, target.method, target.host, segments, 0, miss, given)
         return found, miss
@@ -221,8 +220,8 @@ class Dispatcher:
             miss = Miss()
             if "\0" in other:
                 return None
-            found = self.router.table.match(HTTP, target.method, target.host, _segments(other), 0, miss, given)
-            trail = miss.trail if found is None else found.trail
+            found = self.router.table.find(HTTP, target.method, target.host, other, miss, given)
+            trail = miss.trail if found is None else found[0]
             if (found is None and not miss.partial) or not all(_redirects(step) for step in trail):
                 return None
         location = quote_path(target.root_path + other)
@@ -243,10 +242,10 @@ class Dispatcher:
         return HTTPException(501, f"Not Implemented: {_NO_WEBSOCKETS}")
 
     def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
-        trail = found.trail
+        trail, params, depth, args = found
         plan = self._plans[kind].get((trail, method)) or self._plan(trail, kind, method)
-        mounted = "/" + "/".join(segments[: found.depth]) if found.depth else ""
-        return plan, found.params, mounted, found.args
+        mounted = "/" + "/".join(segments[:depth]) if depth else ""
+        return plan, params or {}, mounted, args  # those that are none are shared
 
     def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)

@@ -152,12 +152,13 @@ def explain_target(app: Any, kind: int, target: Target) -> Explanation:
     except Exception as error:  # a convertor of the user's
         return Explanation("500", f"a convertor failed: {type(error).__name__}: {error}")
     steps = [] if "\0" in target.path else asked.steps(router, 0, ())
-    _point_out(steps, found.trail if found is not None else ())
+    _point_out(steps, found[0] if found is not None else ())
     allowed = tuple(sorted(miss.allowed | {"OPTIONS"})) if miss.partial else ()
     if found is not None:
-        default = found.trail[0] is router.default_route
+        trail, params, *_ = found
+        default = trail[0] is router.default_route
         words = "no route matches; it goes to the fallback" if default else "this route answers"
-        return Explanation("default" if default else "match", words, found.trail, found.params, steps=steps)
+        return Explanation("default" if default else "match", words, trail, params, steps=steps)
     if location is not None:
         words = "only with a slash added or taken off does it match; it is redirected (307)"
         return Explanation("redirect", words, location=location, steps=steps)
@@ -197,7 +198,7 @@ def _pass_over(step: Step, reached: bool) -> None:
 class _One(list[Any]):
     """The source of a table of one entry."""
 
-    revision = 0
+    version = revision = 0
 
     def entries(self) -> Iterator[Entry]:
         yield from self
@@ -260,7 +261,8 @@ class _Asked:
             return Step(route, "lost", reason, detail)
         if inside is None:
             return Step(route, "lost", "order")
-        steps = self.steps(inside, found.depth, around)
+        _, _, depth, _ = found
+        steps = self.steps(inside, depth, around)
         own = [step for step in steps if not step.is_default]
         # A default inside is not asked where a path inside takes other methods: see `dualroute.matching`.
         partial = any(step.reason == "method" for step in _all(own))
@@ -283,7 +285,8 @@ class _Asked:
             found = self._loosely(entry, template, typed, loose, start, host)
             if found is not None:
                 alone = [one for one in typed if self._loosely(entry, template, [one], loose, start, host) is not None]
-                texts = [(one, found.params[one.name]) for one in alone[:1] or typed]
+                _, params, *_ = found
+                texts = [(one, params[one.name]) for one in alone[:1] or typed]
                 said = [f"{one.name!r} ({_kind(one)}) does not take {text!r}" for one, text in texts]
                 return "convertor", " or ".join(said)
         if host:

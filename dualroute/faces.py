@@ -13,7 +13,7 @@ from dualroute import routing
 from dualroute.datastructures import URLPath
 from dualroute.delegates import HTTPMessageDelegate, HTTPServerRequest
 from dualroute.matchers import groups_of, path_matcher, reverse_by_name
-from dualroute.matching import Found, Given, Miss
+from dualroute.matching import Found, Given, Miss, segments_of
 from dualroute.routes import RouteList, path_by_args, reverse
 from dualroute.rules import ReversibleRouter, ReversibleRuleRouter, Router, Rule, RuleRouter
 from dualroute.steps import HandlerDelegate, Memory, Search, Step, delegated
@@ -44,6 +44,9 @@ class _Asked:
     def __init__(self, router: Router, memory: Memory) -> None:
         self._router = router
         self._memory = memory
+
+    def find(self, kind: int, method: str, host: str, path: str, miss: Miss, given: Given = None) -> Found | None:
+        return self.match(kind, method, host, segments_of(path), 0, miss, given)
 
     def match(
         self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None

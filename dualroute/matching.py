@@ -1,10 +1,16 @@
 """The index: which route answers a path, in declared order, at a cost that grows with the path and not the table.
 
-Every router has one `Table`.  It holds its entries in a tree of path segments: below a node, literal segments are
-looked up in a dict, while segments with parameters are tried one by one, equal ones sharing an edge.  A walk
-collects each entry whose path fits (a handful, however many routes there are), sorts those by the order in which
-they were declared, and takes the first that the rest of the request fits too: convertors, method, and for a
-`Mount` or a `Host` a match inside it.  So the tree only makes the search short; declared order decides.
+Every router has one `Table`, and declared order decides in it; the rest only makes the search short.
+
+* All entries are in a tree of path segments: below a node, literal segments are looked up in a dict, and so is the
+  one node behind all parameters that take any segment, or any digits; other parameters are tried one by one, equal
+  ones sharing an edge.  A walk collects each entry whose path fits (a handful, however many routes there are), sorts
+  those by the order in which they were declared, and takes the first that the rest of the request fits too:
+  convertors, method, and for a `Mount` or a `Host` a match inside it.
+* Most requests need no walk.  A path without parameters is looked up as it is (`Tree.literals`).  One with parameters
+  is looked up by what stands in its other segments, where all routes of that many segments have their parameters in
+  the same places (`Shape`).  Either is only taken where nothing that was declared earlier fits as well; otherwise, and
+  for a miss that is not certain, there is the walk.
 
 An entry with a table of its own (`child`) that finds nothing inside declines, and the next entry is tried.  What is
 inside need not be a table: anything that is asked like one will do (`Finder`), such as a rule router.
@@ -17,12 +23,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from operator import itemgetter
+from typing import Any, Protocol, TypeAlias
 
-from dualroute.convertors import Convertor
-from dualroute.paths import Literal, Pattern, Segment, Tail, Template, Whole
+from dualroute.convertors import Convertor, IntegerConvertor, PathConvertor, StringConvertor
+from dualroute.paths import Digits, Literal, Pattern, Segment, Tail, Template, Whole
 
-__all__ = ["HTTP", "WEBSOCKET", "Entry", "Finder", "Found", "Given", "Hit", "Miss", "Source", "Table", "Tree", "enter"]
+__all__ = [
+    "HTTP",
+    "WEBSOCKET",
+    "Entry",
+    "Finder",
+    "Found",
+    "Given",
+    "Hit",
+    "Miss",
+    "Source",
+    "Table",
+    "Tree",
+    "enter",
+    "segments_of",
+]
 
 HTTP = 0
 """The kind of a request."""
@@ -35,6 +56,8 @@ _ANY_HOST = re.compile("[^/]+").fullmatch
 class Source(Protocol):
     """What a table is made from: a sequence of routes that counts its changes."""
 
+    version: int
+    """Raised by every change."""
     revision: int
     """Raised by every change but an append."""
 
@@ -51,6 +74,10 @@ A table hands it on and never looks into it.
 
 class Finder(Protocol):
     """What finds the answer to a request: a Table, or what stands in the place of one."""
+
+    def find(self, kind: int, method: str, host: str, path: str, miss: Miss, given: Given = None) -> Found | None:
+        """Find what takes the request, or None: as `match` does, where nothing has taken part of the path."""
+        ...
 
     def match(
         self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
@@ -78,7 +105,7 @@ class Entry:
         child: returns what finds the answer inside a Mount or a Host, or None where all that fits is taken.
     """
 
-    __slots__ = ("child", "convertors", "host", "kinds", "methods", "order", "path", "prefix", "target")
+    __slots__ = ("captures", "child", "found", "host", "kinds", "methods", "order", "path", "prefix", "target", "trail")
 
     def __init__(
         self,
@@ -99,19 +126,60 @@ class Entry:
         self.host: Template | None = host
         self.child: Callable[[], Finder | None] | None = child
         self.order: int = 0
-        self.convertors: tuple[tuple[str, Convertor[Any]], ...] = tuple((host or path).convertors.items())
+        self.captures: tuple[Capture, ...] = _captures(host or path, in_host=host is not None)
+        self.trail: tuple[Any, ...] = (target,)
+        self.found: Found = (self.trail, _NO_PARAMS, 0, ())
 
 
-class Found(NamedTuple):
-    """A match: the targets from the outermost mount to the route, the parameters, and the depth of the mounts.
+Conversion: TypeAlias = Callable[[str], Any]
+Capture: TypeAlias = tuple[str, int, Conversion | None, Callable[[str], Any] | None]
+"""How a parameter is got: its name, its place, what it is converted by, and what tells whether a text fits it.
 
-    `depth` is how many segments the mounts took together; `args` are the parameters that have a place and no name.
-    """
+The place is the number of a segment, or, below zero, ``~`` the place among the texts that patterns gave.  It is
+converted by nothing where it is text, and by `int` where that does; then it is plain whether a text fits.
+"""
 
-    trail: tuple[Any, ...]
-    params: dict[str, Any]
-    depth: int
-    args: tuple[Any, ...] = ()
+
+def _captures(template: Template, *, in_host: bool) -> tuple[Capture, ...]:
+    captures: list[Capture] = []
+    if not template.convertors:
+        return ()
+    parameters = iter(template.convertors.items())
+    texts = 0
+    for at, segment in enumerate(template.segments):
+        if isinstance(segment, Literal):
+            continue
+        if isinstance(segment, Pattern | Tail):
+            count = len(segment.groups)
+            alone = count == 1 and isinstance(segment, Pattern) and segment.alone
+        else:
+            count, alone = 1, True
+        for _ in range(count):
+            name, convertor = next(parameters)
+            fits = segment.fullmatch if isinstance(segment, Pattern | Tail | Digits) else None
+            if in_host or not alone:
+                captures.append((name, ~texts, _conversion(convertor), fits))
+                texts += 1
+            else:
+                captures.append((name, at, _conversion(convertor), fits))
+    return tuple(captures)
+
+
+def _conversion(convertor: Convertor[Any]) -> Conversion | None:
+    if type(convertor) in (StringConvertor, PathConvertor):
+        return None
+    return int if type(convertor) is IntegerConvertor else convertor.convert
+
+
+Found: TypeAlias = tuple[tuple[Any, ...], dict[str, Any], int, tuple[Any, ...]]
+"""A match: the targets from the outermost mount to the route, the parameters by name, how many segments the mounts took
+together, and the parameters that have a place and no name.
+
+It is a plain tuple, because one with names takes longer to make than some matches take to find.
+"""
+
+_NO_PARAMS: dict[str, Any] = {}
+"""Those of every path that has none; never changed."""
 
 
 class Miss:
@@ -134,58 +202,163 @@ Hit: TypeAlias = tuple[int, Entry, tuple[str, ...], int]
 
 
 class _Node:
-    __slots__ = ("literals", "mounts", "params", "routes", "tails")
+    __slots__ = ("branches", "digits", "literals", "mounts", "patterns", "routes", "tails", "whole")
 
     def __init__(self) -> None:
-        self.literals: dict[str, _Node] = {}
-        # The node behind each distinct parameter segment, in no particular order.
-        self.params: list[tuple[Whole | Pattern, _Node]] = []
-        self.tails: list[tuple[Tail, Entry]] = []
-        self.routes: list[Entry] = []
-        self.mounts: list[Entry] = []
+        # What a node does not have is shared by all that do not have it: most have little.
+        self.literals: dict[str, _Node] = _NONE
+        self.branches: bool = False
+        """Whether there is anything but literals to look at while the path goes on."""
+        self.whole: _Node | None = None
+        self.digits: _Node | None = None
+        # The node behind each distinct pattern, in no particular order.
+        self.patterns: tuple[tuple[Pattern, _Node], ...] = ()
+        self.tails: tuple[tuple[Tail, Entry], ...] = ()
+        self.routes: tuple[Entry, ...] = ()
+        self.mounts: tuple[Entry, ...] = ()
 
-    def step(self, segment: Literal | Whole | Pattern) -> _Node:
+    def step(self, segment: Literal | Whole | Digits | Pattern) -> _Node:
         """Return the node behind `segment`, made if it is new."""
         if isinstance(segment, Literal):
             node = self.literals.get(segment.text)
             if node is None:
-                node = self.literals[segment.text] = _Node()
+                node = _Node()
+                if self.literals is _NONE:
+                    self.literals = {segment.text: node}
+                else:
+                    self.literals[segment.text] = node
             return node
-        for known, node in self.params:
-            if type(known) is type(segment) and (
-                isinstance(known, Whole) or (isinstance(segment, Pattern) and known.source == segment.source)
-            ):
-                return node
-        node = _Node()
-        self.params.append((segment, node))
+        if isinstance(segment, Whole):
+            node = self.whole = self.whole or _Node()
+        elif isinstance(segment, Digits):
+            node = self.digits = self.digits or _Node()
+        else:
+            for known, node in self.patterns:
+                if known.source == segment.source:
+                    return node
+            node = _Node()
+            self.patterns = (*self.patterns, (segment, node))
+        self.branches = True
         return node
+
+
+_NONE: dict[str, _Node] = {}
+
+
+class Shape:
+    """The routes of so many segments that have parameters, all of them in the same places.
+
+    Args:
+        places: the numbers of the segments that are parameters, the empty text before the first slash being number 0.
+        size: how many segments there are, that one included.
+    """
+
+    __slots__ = ("literals", "places", "routes")
+
+    def __init__(self, places: tuple[int, ...], size: int) -> None:
+        self.places: tuple[int, ...] = places
+        self.literals: tuple[int, ...] = tuple([at for at in range(size) if at not in places][1:]) or (0,)
+        """The numbers of the segments that are literal."""
+        self.routes: dict[str, Any] = {}
+        """By these segments, one dict inside the other, the first route that was declared: what is returned of it."""
+
+    def add(self, entry: Entry) -> None:
+        """Take in a route of this shape, unless there is one before it."""
+        segments = entry.path.source.split("/")
+        *outer, last = [segments[at] for at in self.literals]
+        routes = self.routes
+        for text in outer:
+            routes = routes.setdefault(text, {})
+        captures = tuple([(name, at + 1, _checked(convert, fits)) for name, at, convert, fits in entry.captures])
+        routes.setdefault(last, (entry.methods, entry.trail, captures))
+
+
+def _checked(convert: Conversion | None, fits: Callable[[str], Any] | None) -> Conversion | None:
+    """Return a conversion that raises ValueError for what does not fit, but for the two that are plain."""
+    if convert is None or convert is int:
+        return convert
+
+    def checked(text: str) -> Any:
+        if fits is not None and not fits(text):
+            raise ValueError
+        return convert(text)
+
+    return checked
 
 
 class Tree:
     """The entries of one kind."""
 
-    __slots__ = ("host_patterns", "hosts", "root")
+    __slots__ = ("crowded", "has_spans", "heads", "host_patterns", "hosts", "is_open", "literals", "root", "shapes")
 
     def __init__(self) -> None:
         self.root: _Node = _Node()
         self.hosts: dict[str, list[Entry]] = {}
         self.host_patterns: list[tuple[Callable[[str], re.Match[str] | None], tuple[int, ...], Entry]] = []
+        self.literals: dict[str, Entry] = {}
+        """By a path without parameters, the first entry that it fits, where that is a route for this path alone."""
+        self.shapes: dict[int, Shape] = {}
+        """By how many pieces a path has when it is cut at its slashes, where all routes of so many have one shape."""
+        self.crowded: set[int] = {1}
+        """How many pieces it has where they do not; the empty path, which is taken for a slash, has one."""
+        self.has_spans: bool = False
+        """Whether there are entries that take paths of any length."""
+        self.heads: set[str] = set()
+        """The first segments of the paths of those, as far as these are literal."""
+        self.is_open: bool = False
+        """Whether one of them takes any first segment, or goes by the host."""
 
     def add(self, entry: Entry) -> None:
+        """Put an entry in, declared later than those that are there."""
         if entry.host is not None:
             self._add_host(entry, entry.host)
+            self.has_spans = self.is_open = True
             return
-        self.place(entry, entry.path.segments)
+        segments = entry.path.segments
+        first = segments[0] if segments else None
+        if entry.prefix or isinstance(segments[-1], Tail):
+            self.has_spans = True
+            if isinstance(first, Literal):
+                self.heads.add(first.text)
+            else:
+                self.is_open = True
+        elif entry.child is None:
+            self._note_route(entry, segments)
+        self.place(entry, segments)
+
+    def _note_route(self, entry: Entry, segments: Sequence[Any]) -> None:
+        """Take note of a route that may be found without a walk."""
+        if not entry.captures:
+            path = entry.path.source
+            if not (self.hosts or self.host_patterns or self.hits("", path.split("/"), 1)):
+                self.literals[path] = entry
+            return
+        size = len(segments) + 1
+        places = tuple([at for at, segment in enumerate(segments, 1) if not isinstance(segment, Literal)])
+        shape = self.shapes.get(size)
+        if shape is None and size not in self.crowded:
+            shape = self.shapes[size] = Shape(places, size)
+        if shape is None or shape.places != places or any(capture[1] < 0 for capture in entry.captures):
+            self.shapes.pop(size, None)
+            self.crowded.add(size)
+        elif not self.is_open and not (self.heads and (places[0] == 1 or segments[0].text in self.heads)):
+            shape.add(entry)
+        # else it is for a walk to find what was declared before: there is one wherever there are entries of that kind
 
     def place(self, entry: Entry, segments: Sequence[Segment]) -> None:
         """Put an entry where a path of these segments leads."""
         node = self.root
         for segment in segments:
             if isinstance(segment, Tail):
-                node.tails.append((segment, entry))
+                node.tails = (*node.tails, (segment, entry))
+                node.branches = True
                 return
             node = node.step(segment)
-        (node.mounts if entry.prefix else node.routes).append(entry)
+        if entry.prefix:
+            node.mounts = (*node.mounts, entry)
+            node.branches = True
+        else:
+            node.routes = (*node.routes, entry)
 
     def _add_host(self, entry: Entry, host: Template) -> None:
         segment = host.segments[0]
@@ -193,12 +366,14 @@ class Tree:
             self.hosts.setdefault(segment.text, []).append(entry)
         elif isinstance(segment, Whole):
             self.host_patterns.append((_ANY_HOST, (0,), entry))
+        elif isinstance(segment, Digits):
+            self.host_patterns.append((segment.fullmatch, (0,), entry))
         else:
             assert segment.fullmatch is not None, "a host template holds no path convertor"
             self.host_patterns.append((segment.fullmatch, segment.groups, entry))
 
     def hits(self, host: str, segments: Sequence[str], start: int) -> list[Hit]:
-        """Collect every entry whose host and path fit, with the texts of its parameters and where its path ends."""
+        """Collect every entry whose host and path fit, with the texts of its patterns and where its path ends."""
         found: list[Hit] = []
         if self.hosts:
             found.extend((entry.order, entry, (), start) for entry in self.hosts.get(host, ()))
@@ -215,26 +390,35 @@ class Tree:
         pending: list[tuple[_Node, int, tuple[str, ...]]] = []
         while True:
             if at < end:
-                for entry in node.mounts:
-                    found.append((entry.order, entry, texts, at))
                 segment = segments[at]
-                for tail, entry in node.tails:
-                    rest = "/".join(segments[at:])
-                    if tail.fullmatch is None:
-                        found.append((entry.order, entry, (*texts, rest), end))
-                        continue
-                    match = tail.fullmatch(rest)
-                    if match is not None:
-                        found.append((entry.order, entry, texts + _texts(match, tail.groups), end))
-                for param, after in node.params:
-                    if isinstance(param, Whole):
-                        if segment:
-                            pending.append((after, at + 1, (*texts, segment)))
-                        continue
-                    match = param.fullmatch(segment)
-                    if match is not None:
-                        pending.append((after, at + 1, texts + _texts(match, param.groups)))
                 following = node.literals.get(segment)
+                if node.branches:
+                    for entry in node.mounts:
+                        found.append((entry.order, entry, texts, at))
+                    if node.tails:
+                        rest = "/".join(segments[at:])
+                        for tail, entry in node.tails:
+                            if tail.fullmatch is None:
+                                found.append((entry.order, entry, (*texts, rest), end))
+                                continue
+                            match = tail.fullmatch(rest)
+                            if match is not None:
+                                found.append((entry.order, entry, texts + _texts(match, tail.groups), end))
+                    for pattern, after in node.patterns:
+                        match = pattern.fullmatch(segment)
+                        if match is not None:
+                            own = texts if pattern.alone else texts + _texts(match, pattern.groups)
+                            pending.append((after, at + 1, own))
+                    if node.digits is not None and segment.isdigit() and segment.isascii():
+                        if following is None:
+                            following = node.digits
+                        else:
+                            pending.append((node.digits, at + 1, texts))
+                    if node.whole is not None and segment:
+                        if following is None:
+                            following = node.whole
+                        else:
+                            pending.append((node.whole, at + 1, texts))
                 if following is not None:
                     node = following
                     at += 1
@@ -245,6 +429,11 @@ class Tree:
             if not pending:
                 return found
             node, at, texts = pending.pop()
+
+
+def segments_of(path: str) -> list[str]:
+    """Return a path cut at its slashes, the empty text before the first one left out."""
+    return path.split("/")[1:] if path else [""]
 
 
 def _texts(match: re.Match[str], groups: tuple[int, ...]) -> tuple[str, ...]:
@@ -262,19 +451,19 @@ class Table:
         default: the entry that takes what no other does, or None: see `match_default`.
     """
 
-    __slots__ = ("_count", "_next_order", "_revision", "_source", "_trees", "default")
+    __slots__ = ("_count", "_next_order", "_revision", "_source", "_trees", "_version", "default")
 
     def __init__(self, source: Source, default: Entry | None = None) -> None:
         self._source = source
         self.default: Entry | None = default
-        self._revision = -1
+        self._version = self._revision = -1
         self._count = 0
         self._next_order = 0
         self._trees = (Tree(), Tree())
 
     def _follow(self) -> None:
         source = self._source
-        revision, count = source.revision, len(source)
+        version, revision, count = source.version, source.revision, len(source)
         if revision != self._revision:
             # Built aside and then put in place, so that a thread that is walking the old trees goes on with those.
             trees, start, order = (Tree(), Tree()), 0, 0
@@ -287,26 +476,72 @@ class Table:
                 for kind in entry.kinds:
                     trees[kind].add(entry)
         self._trees, self._revision, self._count, self._next_order = trees, revision, count, order
+        self._version = version
 
-    def match(
-        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
-    ) -> Found | None:
+    def find(self, kind: int, method: str, host: str, path: str, miss: Miss, given: Given = None) -> Found | None:
         """Find the first entry that takes the request, or None, with the reasons added to `miss`.
 
         Args:
             kind: HTTP or WEBSOCKET.
             method: the HTTP method; not looked at for a websocket.
             host: the host in lower case without its port.
-            segments: the path cut at its slashes, the empty text before the first one left out.
-            start: the first segment that is this table's business.
+            path: the whole path.
             miss: gathers why entries were passed over.
             given: what the server handed over; for finders inside.
         """
-        source = self._source
-        if len(source) != self._count or source.revision != self._revision:
+        if self._source.version != self._version:
             self._follow()
-        if not source:
-            return None
+        tree = self._trees[kind]
+        entry = tree.literals.get(path)
+        if entry is not None:
+            if entry.methods is None or method in entry.methods:
+                return entry.found
+            return self.match(kind, method, host, segments_of(path), 0, miss, given)
+        pieces = path.split("/")
+        size = len(pieces)
+        shape = tree.shapes.get(size)
+        if shape is not None:
+            route: Any = shape.routes
+            for at in shape.literals:
+                route = route.get(pieces[at])
+                if route is None:
+                    break
+            else:
+                methods, trail, captures = route
+                if methods is None or method in methods:
+                    params: dict[str, Any] = {}
+                    try:
+                        for name, at, convert in captures:
+                            text = pieces[at]
+                            if convert is None:
+                                if not text:
+                                    break
+                                params[name] = text
+                            elif convert is int:
+                                if not text.isdigit() or not text.isascii():
+                                    break
+                                params[name] = int(text)
+                            else:
+                                params[name] = convert(text)
+                        else:
+                            return trail, params, 0, ()
+                    except ValueError:
+                        pass
+                # Others may still fit the path.
+                return self.match(kind, method, host, pieces[1:], 0, miss, given)
+        if tree.has_spans or size in tree.crowded:
+            return self.match(kind, method, host, pieces[1:] or pieces, 0, miss, given)
+        return None
+
+    def match(
+        self, kind: int, method: str, host: str, segments: Sequence[str], start: int, miss: Miss, given: Given = None
+    ) -> Found | None:
+        """Find it in a path that was cut at its slashes: the segments from `start` on are this table's business.
+
+        The empty text before the first slash is no segment.  The other arguments are those of `find`.
+        """
+        if self._source.version != self._version:
+            self._follow()
         hits = self._trees[kind].hits(host, segments, start)
         if len(hits) > 1:
             hits.sort(key=_by_order)
@@ -340,10 +575,11 @@ def enter(
 ) -> Found | None:
     """Return the match behind an entry whose path fits, or None where the rest of the request does not fit."""
     params: dict[str, Any] = {}
-    if texts:
+    if entry.captures:
         try:
-            for (name, convertor), text in zip(entry.convertors, texts, strict=True):
-                params[name] = convertor.convert(text)
+            for name, place, convert, _ in entry.captures:
+                text = segments[start + place] if place >= 0 else texts[~place]
+                params[name] = text if convert is None else convert(text)
         except ValueError:
             return None
     target = entry.target
@@ -351,18 +587,19 @@ def enter(
     if child is None:
         methods = entry.methods
         if methods is None or kind == WEBSOCKET or method in methods:
-            return Found((target,), params, at if entry.prefix else start)
+            return entry.trail, params, at if entry.prefix else start, ()
         miss.allowed |= methods
         if not miss.partial:
             miss.partial = True
-            miss.trail = (target,)
+            miss.trail = entry.trail
         return None
     inner = Miss()
     found = child.match(kind, method, host, segments, at, inner, given)
     if found is None and not inner.partial:
         found = child.match_default(kind, method, host, segments, at, inner, given)
     if found is not None:
-        return Found((target, *found.trail), {**params, **found.params}, found.depth, found.args)
+        trail, inner_params, depth, args = found
+        return (target, *trail), {**params, **inner_params}, depth, args
     miss.allowed |= inner.allowed
     if (inner.partial and not miss.partial) or not miss.trail:
         miss.trail = (target, *inner.trail)
@@ -370,5 +607,4 @@ def enter(
     return None
 
 
-def _by_order(hit: Hit) -> int:
-    return hit[0]
+_by_order = itemgetter(0)

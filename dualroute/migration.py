@@ -272,7 +272,7 @@ class _Asker:
             if miss.partial:
                 return _OURS if method == "OPTIONS" else "answered 405"
             return "answered 404"
-        foreign = getattr(found.trail[-1], "foreign", None)
+        foreign = getattr(found[0][-1], "foreign", None)
         if foreign is None:
             return _OURS
         return _LEGACY if foreign.app is legacy else f"answered by {_shown(foreign.app)}"

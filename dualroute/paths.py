@@ -1,12 +1,14 @@
 """Path templates: ``/users/{user_id:int}.json`` parsed once, to be matched by the index and filled for a URL.
 
-A template is cut at its slashes into segments, since the index walks a path segment by segment.  There are four
+A template is cut at its slashes into segments, since the index walks a path segment by segment.  There are five
 kinds, from cheap to dear:
 
 `Literal`
     text that must be there;
 `Whole`
     one ``str`` parameter that is the whole segment: any text but none;
+`Digits`
+    one parameter that is the whole segment, which is ASCII digits: that of ``int``;
 `Pattern`
     anything else that stays within one segment: a typed parameter, text beside parameters, several parameters;
 `Tail`
@@ -25,9 +27,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
-from dualroute.convertors import CONVERTOR_TYPES, Convertor, PathConvertor, StringConvertor
+from dualroute.convertors import CONVERTOR_TYPES, Convertor, IntegerConvertor, PathConvertor, StringConvertor
 
 __all__ = [
+    "Digits",
     "Literal",
     "Parameter",
     "Pattern",
@@ -71,12 +74,22 @@ class Whole(NamedTuple):
     """A segment that is one ``str`` parameter."""
 
 
+class Digits(NamedTuple):
+    """A segment that is one parameter made of digits; `fullmatch` tells the same as `isdigit` and `isascii` do."""
+
+    fullmatch: Callable[[str], re.Match[str] | None]
+
+
 class Pattern(NamedTuple):
-    """A segment matched by a regular expression; `groups` are the numbers of the parameters' groups."""
+    """A segment matched by a regular expression; `groups` are the numbers of the parameters' groups.
+
+    `alone` tells that a parameter is all that there is to it.
+    """
 
     source: str
     fullmatch: Callable[[str], re.Match[str] | None]
     groups: tuple[int, ...]
+    alone: bool = False
 
 
 class Tail(NamedTuple):
@@ -87,7 +100,7 @@ class Tail(NamedTuple):
     groups: tuple[int, ...]
 
 
-Segment: TypeAlias = Literal | Whole | Pattern | Tail
+Segment: TypeAlias = Literal | Whole | Digits | Pattern | Tail
 
 
 def quote_path(path: str) -> str:
@@ -220,9 +233,15 @@ def _segment(pieces: list[str | Parameter]) -> Segment:
         if isinstance(piece, str):
             return Literal(piece)
         if piece.convertor.regex == StringConvertor.regex:
-            return Whole()
+            return _WHOLE
+        if piece.convertor.regex == IntegerConvertor.regex:
+            return _DIGITS
     source, groups, fullmatch = _compile([pieces])
-    return Pattern(source, fullmatch, groups)
+    return Pattern(source, fullmatch, groups, len(pieces) == 1)
+
+
+_WHOLE = Whole()
+_DIGITS = Digits(re.compile(IntegerConvertor.regex).fullmatch)
 
 
 def _tail(cut: list[list[str | Parameter]]) -> Tail:

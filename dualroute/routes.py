@@ -62,7 +62,7 @@ class Match(enum.Enum):
 class _Alone:
     """A route, as if it were the only one and had nothing inside: a source of a table."""
 
-    revision = 0
+    version = revision = 0
 
     def __init__(self, route: BaseRoute) -> None:
         self._route = route
@@ -172,9 +172,10 @@ class BaseRoute(Servable):
             return Match.NONE, {}
         child: dict[str, Any] = {"endpoint": getattr(self, "endpoint", None)}
         if found is not None:
-            child["path_params"] = {**scope.get("path_params", {}), **found.params}
-            if found.depth:
-                taken = "/".join(segments[: found.depth])
+            _, params, depth, _ = found
+            child["path_params"] = {**scope.get("path_params", {}), **params}
+            if depth:
+                taken = "/".join(segments[:depth])
                 child["root_path"] = child["dualroute.root_path"] = f"{target.root_path}/{taken}"
         return Match.PARTIAL if found is None else Match.FULL, child
 
@@ -194,13 +195,15 @@ class BaseRoute(Servable):
 class CountingList(list[Any]):
     """A list that counts its changes, so that an index over it knows when to follow."""
 
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "version")
 
+    version: int
+    """Raised by every change."""
     revision: int
     """Raised by every change but an append."""
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
-        self.revision = 0
+        self.version = self.revision = 0
         super().__init__()
         self.extend(items)
 
@@ -208,11 +211,18 @@ class CountingList(list[Any]):
         """Return an item to be taken in.  Raises TypeError for what can be none."""
         raise NotImplementedError
 
+    def _note_change(self) -> None:
+        # In this order: who sees the new version has the new revision to go by.
+        self.revision += 1
+        self.version += 1
+
     def append(self, item: Any) -> None:
         super().append(self.checked(item))
+        self.version += 1
 
     def extend(self, items: Iterable[Any]) -> None:
         super().extend([self.checked(item) for item in items])
+        self.version += 1
 
     def __iadd__(self, items: Iterable[Any]) -> Self:  # type: ignore[misc]  # as list's own
         self.extend(items)
@@ -220,42 +230,42 @@ class CountingList(list[Any]):
 
     def insert(self, index: Any, item: Any) -> None:
         super().insert(index, self.checked(item))
-        self.revision += 1
+        self._note_change()
 
     def __setitem__(self, index: Any, value: Any) -> None:
         value = [self.checked(item) for item in value] if isinstance(index, slice) else self.checked(value)
         super().__setitem__(index, value)
-        self.revision += 1
+        self._note_change()
 
     def __delitem__(self, index: Any) -> None:
         super().__delitem__(index)
-        self.revision += 1
+        self._note_change()
 
     def __imul__(self, count: Any) -> Self:  # type: ignore[misc]  # as list's own
         super().__imul__(count)
-        self.revision += 1
+        self._note_change()
         return self
 
     def pop(self, index: Any = -1) -> Any:
         item = super().pop(index)
-        self.revision += 1
+        self._note_change()
         return item
 
     def remove(self, item: Any) -> None:
         super().remove(item)
-        self.revision += 1
+        self._note_change()
 
     def clear(self) -> None:
         super().clear()
-        self.revision += 1
+        self._note_change()
 
     def reverse(self) -> None:
         super().reverse()
-        self.revision += 1
+        self._note_change()
 
     def sort(self, **options: Any) -> None:
         super().sort(**options)
-        self.revision += 1
+        self._note_change()
 
 
 class RouteList(CountingList):

@@ -221,7 +221,7 @@ class Step(Container):
             return HandlerDelegate(None, declines=not self.is_endpoint)
         if self.is_endpoint:
             args = Arguments.of(path_args or (), path_kwargs or {}, target_kwargs or {})
-            found = Found(found.trail, dict(args.named), found.depth, args)
+            found = (found[0], dict(args.named), found[2], args)
         return HandlerDelegate(found)
 
 
@@ -248,7 +248,7 @@ class HandlerDelegate(HTTPMessageDelegate):
     def __repr__(self) -> str:
         if self.found is None:
             return f"<HandlerDelegate, which {'declines' if self.declines else 'lacks the method'}>"
-        return f"<HandlerDelegate of {self.found.trail[-1]!r}>"
+        return f"<HandlerDelegate of {self.found[0][-1]!r}>"
 
     def _by_hand(self) -> NoReturn:
         raise RuntimeError(f"{self!r} is answered by the router that returns it; it can't be fed by hand")
@@ -336,7 +336,8 @@ def handler_delegate(
     before = search.miss.partial
     delegate = step.answer(search, path_args, path_kwargs, target_kwargs)
     if delegate.found is not None:
-        delegate.found = delegate.found._replace(trail=(around, *delegate.found.trail))
+        trail, params, depth, args = delegate.found
+        delegate.found = (around, *trail), params, depth, args
     elif search.miss.partial and not before:
         search.miss.trail = (around, *search.miss.trail)
     return delegate
@@ -348,7 +349,7 @@ def delegated(search: Search, delegate: HTTPMessageDelegate, request: HTTPServer
         return None
     rule = search.rule
     step = _DELEGATED if rule is None else rule.delegated_step()
-    return Found((step,), {}, search.start, (delegate, request.connection))
+    return (step,), {}, search.start, (delegate, request.connection)
 
 
 class _DelegatedTarget(HTTPServerConnectionDelegate):

@@ -552,8 +552,37 @@ def containers(inside: st.SearchStrategy[Declared]) -> st.SearchStrategy[Declare
     )
 
 
-tables = st.lists(st.recursive(leaves, containers, max_leaves=6), min_size=1, max_size=8)
-paths = st.lists(st.sampled_from(SEGMENTS), max_size=5).map(lambda segments: "/" + "/".join(segments))
+def filled(shape: list[bool], literals: list[str], parameters: list[str], methods: frozenset[str]) -> Declared:
+    """Return a route whose segments are literals where `shape` says so, and otherwise parameters."""
+    segments = [
+        one if is_literal else other for is_literal, one, other in zip(shape, literals, parameters, strict=False)
+    ]
+    return Declared("", "http", named("/" + "/".join([*segments, "z"])), methods)
+
+
+tables = st.one_of(
+    st.lists(st.recursive(leaves, containers, max_leaves=6), min_size=1, max_size=8),
+    # Many routes whose parameters are in the same places, with now and then something else between them.
+    st.builds(
+        lambda shape, fillings, others: [*others[:1], *(filled(shape, *filling) for filling in fillings), *others[1:]],
+        st.lists(st.booleans(), min_size=1, max_size=3),
+        st.lists(
+            st.tuples(
+                st.lists(st.sampled_from(["a", "b", "1"]), min_size=3, max_size=3),
+                st.lists(st.sampled_from(["{%s}", "{%s}", "{%s:int}", "{%s:even}", "{%s}.j"]), min_size=3, max_size=3),
+                st.sets(st.sampled_from(METHODS), min_size=1, max_size=2).map(frozenset),
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        st.lists(st.recursive(leaves, containers, max_leaves=3), max_size=2),
+    ),
+)
+paths = st.builds(
+    lambda segments, last: "/" + "/".join([*segments, *last]),
+    st.lists(st.sampled_from(SEGMENTS), max_size=4),
+    st.one_of(st.just([]), st.sampled_from(SEGMENTS).map(lambda segment: [segment]), st.just(["z"])),
+)
 requests = st.tuples(
     st.sampled_from(["http", "http", "http", "websocket"]), st.sampled_from(METHODS), st.sampled_from(HOSTS), paths
 )
@@ -583,15 +612,20 @@ def check(table: Table, labels: dict[int, str], declared: list[Declared], reques
     kind, method, host, path = request
     scan = Scan(kind, method, host)
     expected = scan.find(declared, path)
-    miss = Miss()
-    found = table.match(HTTP if kind == "http" else WEBSOCKET, method, host, path.split("/")[1:], 0, miss)
-    if expected is None:
-        assert found is None
-        assert miss.allowed == scan.allowed
-        assert miss.partial == bool(scan.allowed)
-    else:
-        assert found is not None
-        assert ([labels[id(step)] for step in found.trail], found.params) == expected
+    number = HTTP if kind == "http" else WEBSOCKET
+    # By a walk, and by what may find it without one.
+    walked, looked = Miss(), Miss()
+    for miss, found in (
+        (walked, table.match(number, method, host, path.split("/")[1:], 0, walked)),
+        (looked, table.find(number, method, host, path, looked)),
+    ):
+        if expected is None:
+            assert found is None
+            assert miss.allowed == scan.allowed
+            assert miss.partial == bool(scan.allowed)
+        else:
+            assert found is not None
+            assert ([labels[id(step)] for step in found[0]], found[1]) == expected
 
 
 @settings(max_examples=600, deadline=None)
@@ -637,7 +671,8 @@ def count_walks(router: Router) -> list[CountingDict]:
     pending = [router.table._trees[HTTP].root]
     while pending:
         node = pending.pop()
-        pending += [*node.literals.values(), *(after for _, after in node.params)]
+        pending += [*node.literals.values(), *(after for _, after in node.patterns)]
+        pending += [after for after in (node.whole, node.digits) if after is not None]
         counter = CountingDict(node.literals)
         node.literals = counter
         counters.append(counter)

@@ -28,7 +28,7 @@ def match(template: str, path: str) -> dict[str, Any] | None:
     """Return what the parameters of a route's `template` are in `path`, or None where it does not match."""
     table = Router([Route(template, show_params)]).table
     found = table.match(HTTP, "GET", "testserver", path.split("/")[1:], 0, Miss())
-    return None if found is None else found.params
+    return None if found is None else found[1]
 
 
 MATCHES: list[tuple[str, str, dict[str, Any] | None]] = [
