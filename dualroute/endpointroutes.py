@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Route", "WebSocketRoute"]
 
 
+# Routes by the thousand have but a few sets of methods between them.
+_method_sets: dict[frozenset[str], frozenset[str]] = {}
+
+
 class _EndpointRoute(BaseRoute):
     """A route that ends at an endpoint."""
 
@@ -110,7 +114,8 @@ class Route(_EndpointRoute):
             where=repr(self),
             inline=not sync_to_thread,
         )
-        self.methods: frozenset[str] = frozenset(self.handlers)
+        methods = frozenset(self.handlers)
+        self.methods: frozenset[str] = _method_sets.setdefault(methods, methods)
 
     def entries(self) -> Iterator[Entry]:
         yield Entry(self, self.template, kinds=(HTTP,), methods=self.methods)

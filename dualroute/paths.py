@@ -24,6 +24,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -227,11 +228,11 @@ def _stays_within_segment(convertor: Convertor[Any]) -> bool:
 
 def _segment(pieces: list[str | Parameter]) -> Segment:
     if not pieces:
-        return Literal("")
+        return _literal("")
     if len(pieces) == 1:
         piece = pieces[0]
         if isinstance(piece, str):
-            return Literal(piece)
+            return _literal(piece)
         if piece.convertor.regex == StringConvertor.regex:
             return _WHOLE
         if piece.convertor.regex == IntegerConvertor.regex:
@@ -240,6 +241,8 @@ def _segment(pieces: list[str | Parameter]) -> Segment:
     return Pattern(source, fullmatch, groups, len(pieces) == 1)
 
 
+# The same few words stand in the paths of a table again and again.
+_literal = lru_cache(1024)(Literal)
 _WHOLE = Whole()
 _DIGITS = Digits(re.compile(IntegerConvertor.regex).fullmatch)
 

@@ -58,7 +58,8 @@ class Servable:
         Set on the instance, because Python looks ``__call__`` up on the class when the object is called, and on the
         instance when somebody only looks: so calls stay as fast as they were.
         """
-        self.__dict__["__call__"] = MethodType(_dual_call, self)
+        # Not into `__dict__`, whose being asked for makes each instance larger.
+        object.__setattr__(self, "__call__", MethodType(_dual_call, self))
 
     def __call__(self, scope: Any = _NOTHING, receive: Any = _NOTHING, send: Any = _NOTHING) -> Any:
         """Serve a request: ``(scope, receive, send)`` returns an awaitable, ``(environ, start_response)`` an iterable.
