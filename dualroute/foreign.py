@@ -80,7 +80,7 @@ class MountedResponse(Response):
         self._given = status_code, reason
 
     @property
-    def reason(self) -> str | None:
+    def reason(self) -> str | None:  # type: ignore[override]  # read by those who send it, and by nobody set
         """The reason phrase that the app gave, for the status that it gave."""
         status_code, reason = self._given
         return reason if status_code == self.status_code else None

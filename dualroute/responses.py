@@ -56,7 +56,7 @@ _BYTES = "application/octet-stream"
 _TEXT = "text/plain"
 # A 204 or 304 has nothing that a type could be about, and PEP 3333's validator wants none there.
 _WITHOUT_TYPE = frozenset((204, 304))
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_STATUS_LINES: dict[int, str] = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 @cache
@@ -73,6 +73,26 @@ def _content_type(media_type: str, charset: str) -> str:
     if media_type.startswith("text/") and "charset=" not in media_type.lower():
         media_type = f"{media_type}; charset={charset}"
     return MutableHeaders({"content-type": media_type})["content-type"]
+
+
+_Pair: TypeAlias = tuple[str, str]
+_RawPair: TypeAlias = tuple[bytes, bytes]
+
+
+@lru_cache(256)
+def _type_header(media_type: str, charset: str) -> tuple[_Pair, _RawPair]:
+    """Return a Content-Type header, as WSGI and as ASGI want it.  Raises ValueError for one that may not be sent."""
+    value = _content_type(media_type, charset)
+    return ("content-type", value), (b"content-type", value.encode("latin-1"))
+
+
+@lru_cache(4096)
+def _length_header(length: int) -> tuple[_Pair, _RawPair]:
+    """Return a Content-Length header in both forms."""
+    return ("content-length", str(length)), (b"content-length", b"%d" % length)
+
+
+_OCTETS = _type_header(_BYTES, "")
 
 
 def status_line(status_code: int, reason: str | None = None) -> str:
@@ -112,10 +132,17 @@ class Response(Servable):
     encoders: tuple[Encoder, ...] = ()
     """What the pieces of `body_iterator` go through when they are sent: see `transform`."""
 
-    @property
-    def reason(self) -> str | None:
-        """The reason phrase, which WSGI servers send; None for the registered one."""
-        return None
+    reason: str | None = None
+    """The reason phrase, which WSGI servers send; None for the registered one."""
+
+    # The Content-Type that a response of the class has unless it is told otherwise.
+    _type: tuple[_Pair, _RawPair] = _type_header(_TEXT, charset)
+    # None until somebody looks at the headers: most are sent as they come of the body.
+    _headers: MutableHeaders | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._type = _type_header(cls.media_type or _TEXT, cls.charset)
 
     def __init__(
         self,
@@ -125,14 +152,33 @@ class Response(Servable):
         media_type: str | None = None,
         background: BackgroundTask | BackgroundTasks | None = None,
     ) -> None:
-        self._describe(status_code, media_type)
+        self.status_code: int = status_code
+        if media_type is not None:
+            self.media_type = media_type
+            self._type = _type_header(media_type, self.charset)
+        elif content.__class__ is not str and self.media_type is None and isinstance(content, _BINARY) and content:
+            self._type = _OCTETS
         if background is not None:
             self.background: BackgroundTask | BackgroundTasks | None = background
         self.body = self.render(content)
-        self._set_headers(headers, len(self.body), _BYTES if isinstance(content, _BINARY) and content else _TEXT)
+        if headers is not None:
+            self._set_headers(headers, len(self.body), self._type[0][1])
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The headers.  Those that are made up follow the body until somebody looks at them here."""
+        if self._headers is None:
+            self._set_headers(None, len(self.body), self._type[0][1])
+        headers: Any = self._headers
+        made: MutableHeaders = headers
+        return made
+
+    @headers.setter
+    def headers(self, headers: MutableHeaders) -> None:
+        self._headers = headers
 
     def _describe(self, status_code: int, media_type: str | None) -> None:
-        self.status_code: int = status_code
+        self.status_code = status_code
         if media_type is not None:
             self.media_type = media_type
 
@@ -162,8 +208,8 @@ class Response(Servable):
         raise TypeError(f"the body of a streaming response must give bytes or str, not {type(piece).__name__}")
 
     def _set_headers(self, headers: Mapping[str, str] | None, length: int | None, default_type: str) -> None:
-        self.headers: MutableHeaders = MutableHeaders(headers)
-        items = self.headers._list
+        self._headers = MutableHeaders(headers)
+        items = self._headers._list
         names = [name for name, _ in items] if items else items
         if length is not None and "content-length" not in names and _may_have_body(self.status_code):
             items.append(("content-length", str(length)))
@@ -176,8 +222,9 @@ class Response(Servable):
         other.__dict__.update(self.__dict__)
         for name in ("asgi", "dispatcher", "wsgi"):  # those of this one as an app
             other.__dict__.pop(name, None)
-        other.headers = headers = MutableHeaders.__new__(MutableHeaders)
-        headers._list = list(self.headers._list)
+        if self._headers is not None:
+            other._headers = headers = MutableHeaders.__new__(MutableHeaders)
+            headers._list = list(self._headers._list)
         return other
 
     def transform(self, encoder: Encoder) -> None:
@@ -211,8 +258,10 @@ class Response(Servable):
         either (section 8.6), and a 204 or 304 no Content-Type.  Headers about the connection are the server's affair
         (section 7.6.1; PEP 3333, "Other HTTP Features") and are left out.
         """
-        headers = self.headers._list
         status_code = self.status_code
+        if self._headers is None and status_code >= 200 and status_code not in _WITHOUT_TYPE:
+            return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
+        headers = self.headers._list
         unwanted = _HOP_BY_HOP
         if not _may_have_body(status_code):
             unwanted = unwanted | ({"content-type"} if status_code == 304 else {"content-type", "content-length"})
@@ -221,6 +270,14 @@ class Response(Servable):
                 headers = [header for header in headers if header[0] not in unwanted]
                 break
         return headers, _may_have_body(status_code) and method != "HEAD"
+
+    def raw_wire(self, method: str) -> tuple[list[tuple[bytes, bytes]], bool]:
+        """Return the same as `wire`, the headers as ASGI wants them."""
+        status_code = self.status_code
+        if self._headers is None and status_code >= 200 and status_code not in _WITHOUT_TYPE:
+            return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
+        headers, has_body = self.wire(method)
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], has_body
 
     def set_cookie(
         self,
