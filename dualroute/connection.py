@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
+from dualroute.lazily import Lazily
 from dualroute.paths import quote_path
 from dualroute.targets import Target, authority_of_scope, host_of, target_from_environ, target_from_scope
 from dualroute.translation import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from dualroute.exchange import Call, Driver
+    from dualroute.limits import Limits
     from dualroute.middleware.sessions import Session
     from dualroute.responses import Response
 
@@ -49,7 +51,29 @@ _ATTACHED = ("session", "auth", "user")
 # What a connection reads off its scope when it is asked, and the names of that there.
 _TOLD_BY_SCOPE = ("headers", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
-__all__ = ["HTTPConnection", "StateT", "cookie_parser"]
+__all__ = ["HTTPConnection", "Place", "StateT", "cookie_parser"]
+
+
+class Place:
+    """Where routing led.
+
+    Args:
+        route: the route, if one matched.
+        app: the application that it belongs to, the innermost one, if there is one.
+        router: the outermost router or application, whose names lead back to paths.
+        limits: how much of a request is taken there.
+    """
+
+    __slots__ = ("app", "limits", "route", "router")
+
+    def __init__(self, route: Any = None, app: Any = None, router: Any = None, limits: Limits | None = None) -> None:
+        self.route: Any = route
+        self.app: Any = app
+        self.router: Any = router
+        self.limits: Limits | None = limits
+
+
+_NOWHERE = Place()
 
 
 class HTTPConnection(Generic[StateT]):
@@ -65,61 +89,43 @@ class HTTPConnection(Generic[StateT]):
     Raises HTTPException(400) for a scope whose target or Host is malformed.
     """
 
-    __slots__ = (
-        "_app",
-        "_asked",
-        "_attached",
-        "_channel",
-        "_closing",
-        "_cookies",
-        "_environ",
-        "_given_scope",
-        "_headers",
-        "_lives",
-        "_mounted",
-        "_path_args",
-        "_query_params",
-        "_route",
-        "_router",
-        "_scope",
-        "_state",
-        "_target",
-        "_url",
-        "path_params",
-    )
-
     is_websocket: ClassVar[bool] = False
     """True for a WebSocket."""
 
-    path_params: dict[str, Any]
-    """The converted parameters of the path, those of mounts and hosts around the route included."""
-
+    # Every connection has these; the rest is there once it is asked for, or told.
     _given_scope: Scope | None
     _environ: Environ | None
-    _target: Target
-    _channel: Channel | None
-    _mounted: str
-    _path_args: tuple[Any, ...]
-    _app: Any
-    _router: Any
-    _route: Any
-    _scope: Scope | None
-    _headers: Headers | None
-    _query_params: QueryParams | None
-    _cookies: dict[str, str] | None
-    _url: URL | None
-    _state: State | None
-    _asked: list[Any] | None
-    _attached: dict[str, Any] | None
-    _closing: list[Callable[[], Any]] | None
-    _lives: tuple[list[dict[str, Any]], bool] | None
+    _place: Place
+    _opener: tuple[Any, ...] | None
+
+    _mounted: str = ""
+    _path_args: tuple[Any, ...] = ()
+    _scope: Scope | None = None
+    _headers: Headers | None = None
+    _query_params: QueryParams | None = None
+    _cookies: dict[str, str] | None = None
+    _url: URL | None = None
+    _state: State | None = None
+    _asked: list[Any] | None = None
+    _attached: dict[str, Any] | None = None
+    _closing: list[Callable[[], Any]] | None = None
+    _lives: tuple[list[dict[str, Any]], bool] | None = None
+
+    if TYPE_CHECKING:
+        path_params: dict[str, Any]
+        """The converted parameters of the path, those of mounts and hosts around the route included."""
+        _target: Target
+        _channel: Channel | None
+    else:
+        path_params = Lazily(lambda self: {})
+        _target = Lazily(lambda self: self._read_target())
+        _channel = Lazily(lambda self: self._open_channel())
 
     def __init__(self, scope: Scope, receive: Receive | None = None) -> None:
         self._start(scope, None, target_from_scope(scope), None if receive is None else ReceiveChannel(receive))
         self.path_params = scope.get("path_params", {})
-        self._app = scope.get("app")
-        self._router = scope.get("router") or self._app
-        self._route = scope.get("route")
+        app = scope.get("app")
+        self._place = Place(scope.get("route"), app, scope.get("router") or app)
 
     @classmethod
     def from_environ(cls, environ: Environ) -> Self:
@@ -139,36 +145,57 @@ class HTTPConnection(Generic[StateT]):
         target: Target,
         channel: Channel | None,
     ) -> Self:
-        """Return the connection for what a server handed over, its target read before: how an adapter makes one."""
+        """Return the connection for what a server handed over, its target read before."""
         self = cls.__new__(cls)
         self._start(scope, environ, target, channel)
+        return self
+
+    @classmethod
+    def opened(cls, scope: Scope | None, environ: Environ | None, place: Place, opener: tuple[Any, ...] | None) -> Self:
+        """Return the connection for what a server handed over: how a dispatcher makes one.
+
+        Args:
+            scope: the ASGI scope, or None.
+            environ: the WSGI environ, or None.
+            place: where routing led, with the limits that count there.
+            opener: makes the channel for its body when it is first wanted: a callable and its arguments.
+        """
+        self = cls.__new__(cls)
+        self._given_scope = scope
+        self._environ = environ
+        self._place = place
+        self._opener = opener
         return self
 
     def _start(self, scope: Scope | None, environ: Environ | None, target: Target, channel: Channel | None) -> None:
         self._given_scope = scope
         self._environ = environ
+        self._place = _NOWHERE
+        self._opener = None
         self._target = target
         self._channel = channel
-        self.path_params = {}
-        self._mounted = ""
-        self._path_args = ()
-        self._app = self._router = self._route = self._scope = None
-        self._headers = self._query_params = self._cookies = None
-        self._url = self._state = self._asked = self._closing = self._attached = self._lives = None
 
-    def matched(
-        self,
-        route: Any,
-        app: Any,
-        router: Any,
-        path_params: dict[str, Any],
-        mounted: str,
-        path_args: tuple[Any, ...] = (),
-    ) -> None:
-        """Take in where routing led: the route, its app, the outermost router, and the path that mounts took."""
-        self._route = route
-        self._app = app
-        self._router = router
+    def _read_target(self) -> Target:
+        if self._given_scope is not None:
+            return target_from_scope(self._given_scope)
+        assert self._environ is not None, "a connection has a scope or an environ"
+        return target_from_environ(self._environ)
+
+    def _open_channel(self) -> Channel | None:
+        if self._opener is None:
+            return None
+        make, *args = self._opener
+        self._opener = None
+        channel: Channel = make(*args)
+        limits = self._place.limits
+        if limits is not None:
+            channel.limits = limits
+            if limits.max_body_size is not None:
+                channel.restrict(limits.max_body_size, self.headers.get("content-length"))
+        return channel
+
+    def matched(self, path_params: dict[str, Any], mounted: str, path_args: tuple[Any, ...] = ()) -> None:
+        """Take in what routing has found: the parameters, and the part of the path that mounts took."""
         self.path_params = path_params
         self._mounted = mounted
         self._path_args = path_args
@@ -312,8 +339,8 @@ class HTTPConnection(Generic[StateT]):
         self.asked_handlers  # noqa: B018
         self.closing  # noqa: B018
         other = cls.__new__(cls)
-        for name in HTTPConnection.__slots__:
-            setattr(other, name, getattr(self, name))
+        self._channel, self.path_params  # noqa: B018
+        other.__dict__.update(self.__dict__)
         return other
 
     @property
@@ -351,11 +378,12 @@ class HTTPConnection(Generic[StateT]):
             scope["dualroute.root_path"] = self._target.root_path  # less the mounts inside: see `BaseRoute.matches`
             scope["path_params"] = self.path_params
             scope["state"] = self._shared_state()._state
-            for key, value in (("app", self._app), ("router", self._router), ("route", self._route)):
+            place = self._place
+            for key, value in (("app", place.app), ("router", place.router), ("route", place.route)):
                 if value is not None:
                     scope[key] = value
-            if self._route is not None:
-                scope["endpoint"] = getattr(self._route, "endpoint", None)
+            if place.route is not None:
+                scope["endpoint"] = getattr(place.route, "endpoint", None)
             if self._attached is not None:
                 scope.update({name: value for name, value in self._attached.items() if name in _ATTACHED})
             self._scope = scope
@@ -456,12 +484,12 @@ class HTTPConnection(Generic[StateT]):
     @property
     def app(self) -> Any:
         """The DualRoute that the route belongs to, the innermost one; None under a bare Router."""
-        return self._app
+        return self._place.app
 
     @property
     def route(self) -> Any:
         """The route that matched, or None where none did."""
-        return self._route
+        return self._place.route
 
     @property
     def path_args(self) -> tuple[Any, ...]:
@@ -591,9 +619,10 @@ class HTTPConnection(Generic[StateT]):
 
         Raises NoMatchFound where there is no such route.
         """
-        if self._router is None:
+        router = self._place.router
+        if router is None:
             raise RuntimeError("url_for needs a connection that came through a Router or a DualRoute")
-        path: URLPath = self._router.url_path_for(name, **path_params)
+        path: URLPath = router.url_path_for(name, **path_params)
         return path.make_absolute_url(self.base_url)
 
     def refuse(self, error: Exception | None) -> Generator[Call, Any, Response | None]:

@@ -275,8 +275,6 @@ class HTTPConnection:
 class ServerConnection:
     """Stands for a client's connection: another one for each request, since servers do not tell them apart."""
 
-    __slots__ = ("__weakref__",)
-
 
 class HTTPServerRequest:
     """A request as matchers and routers see it, in Tornado's vocabulary; nothing is worked out before it is asked for.

@@ -11,26 +11,25 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dualroute.bodies import Channel
 from dualroute.connection import quote_query
 from dualroute.endpoints import METHODS
 from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, Exchange, Plan, exchange
+from dualroute.handlers import Handler
 from dualroute.lifespan import lives_of, states_of
-from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss
+from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss, Source, Table, segments_of
 from dualroute.middleware import covering
 from dualroute.paths import quote_path
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.routing import Host, Mount, Router, WebSocketRoute
-from dualroute.targets import Target, target_from_environ, target_from_scope
+from dualroute.targets import Target, has_known_host, knows_host, target_from_environ, target_from_scope
 from dualroute.timeouts import TimeLimit, innermost_timeout
 from dualroute.types import Environ, Receive, Scope, Send
 from dualroute.websockets import WebSocket
 
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
-    from dualroute.handlers import Handler
     from dualroute.lifespan import Lifespan
     from dualroute.limits import Limits
 
@@ -66,6 +65,12 @@ class Dispatcher:
         # By kind, and then by what was matched and the method.  What matched is kept alive by this, so the limit is
         # there for tables that keep changing.
         self._plans: tuple[dict[tuple[tuple[Any, ...], str], Plan], ...] = ({}, {})
+        # The plans of routes whose path is all literal, by that path and the method, for as long as the routes stay as
+        # they are.  What is in here was found by the index before.
+        self._literals: dict[str, dict[str, Plan]] = {}
+        self._table: Table | None = router.table if isinstance(router.table, Table) else None
+        self._routes: Source = self._table.source if self._table is not None else _NO_ROUTES
+        self._seen = -1
 
     @classmethod
     def for_response(cls, response: Response) -> Dispatcher:
@@ -80,17 +85,47 @@ class Dispatcher:
         router.default_route.handlers["*"].inline = True
         return cls(router)
 
-    def open_request(
-        self, scope: Scope | None, environ: Environ | None, channel: Channel, lifespan: Lifespan | None = None
-    ) -> tuple[Any, Exchange]:
-        """Return the request and its exchange.
+    def open_scope(self, scope: Scope, opener: tuple[Any, ...], lifespan: Lifespan | None = None) -> tuple[Any, Plan]:
+        """Return the request and the plan for an ASGI scope of type "http".
 
         Args:
-            scope: the ASGI scope, of type "http", or None.
-            environ: the WSGI environ in its place, or None.
-            channel: where the body comes from.
+            scope: the scope.
+            opener: makes the channel for the body when it is first wanted: a callable and its arguments.
             lifespan: what is running for the server, if anything is.
         """
+        if self._routes.version == self._seen:
+            plans = self._literals.get(scope["path"])
+            if plans is not None and not scope.get("root_path"):
+                plan = plans.get(scope["method"])
+                if plan is not None and has_known_host(scope["headers"]):
+                    request = (Request if plan.is_async else SyncRequest).opened(scope, None, plan, opener)
+                    if plan.lives:
+                        request.lives_in(*states_of(plan.lives, lifespan, "state" in scope))
+                    return request, plan
+        return self._open(scope, None, opener, lifespan)
+
+    def open_environ(
+        self, environ: Environ, opener: tuple[Any, ...], lifespan: Lifespan | None = None
+    ) -> tuple[Any, Plan]:
+        """Return the request and the plan for a WSGI environ: see `open_scope`."""
+        if self._routes.version == self._seen:
+            plans = self._literals.get(environ.get("PATH_INFO", ""))
+            if plans is not None and not environ.get("SCRIPT_NAME") and "HTTP_UPGRADE" not in environ:
+                plan = plans.get(environ["REQUEST_METHOD"])
+                if plan is not None and knows_host(environ.get("HTTP_HOST")):
+                    request = (Request if plan.is_async else SyncRequest).opened(None, environ, plan, opener)
+                    if plan.lives:
+                        request.lives_in(*states_of(plan.lives, lifespan, False))
+                    return request, plan
+        return self._open(None, environ, opener, lifespan)
+
+    def _open(
+        self,
+        scope: Scope | None,
+        environ: Environ | None,
+        opener: tuple[Any, ...],
+        lifespan: Lifespan | None,
+    ) -> tuple[Any, Plan]:
         try:
             if scope is not None:
                 target = target_from_scope(scope)
@@ -105,17 +140,16 @@ class Dispatcher:
                 plan, params, mounted, args = self._route(target, scope, environ)
             except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
                 plan, params, mounted, args = self._miss(error, ())
-        request = (Request if plan.is_async else SyncRequest).routed(scope, environ, target, channel)
-        request.matched(plan.route, plan.app, self._outermost, params, mounted, args)
+        request = (Request if plan.is_async else SyncRequest).opened(scope, environ, plan, opener)
+        request._target = target
+        request.matched(params, mounted, args)
         if plan.lives:
             request.lives_in(*states_of(plan.lives, lifespan, scope is not None and "state" in scope))
-        if plan.limits is not None:
-            channel.limits = plan.limits
-            if plan.limits.max_body_size is not None:
-                channel.restrict(plan.limits.max_body_size, request.headers.get("content-length"))
         if plan.timeout is not None:
+            channel = request._channel
+            assert channel is not None, "a request has one"
             channel.time_limit = TimeLimit(plan.timeout)
-        return request, exchange(plan, request)
+        return request, plan
 
     def open_websocket(
         self, scope: Scope, receive: Receive, send: Send, lifespan: Lifespan | None = None, bridge: Any = None
@@ -139,21 +173,21 @@ class Dispatcher:
                 plan, params, mounted, args = self._route_websocket(target, scope)
             except Exception as error:
                 plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
-        websocket = WebSocket.opened(scope, target, receive, send, bridge, plan.limits)
-        websocket.matched(plan.route, plan.app, self._outermost, params, mounted, args)
+        websocket = WebSocket.served(scope, target, plan, receive, send, bridge)
+        websocket.matched(params, mounted, args)
         if plan.lives:
             websocket.lives_in(*states_of(plan.lives, lifespan, "state" in scope))
         return websocket, exchange(plan, websocket)
 
     def _route_websocket(self, target: Target, scope: Scope) -> _Routed:
-        segments = _segments(target.path)
+        segments = segments_of(target.path)
         found, miss = self._find(WEBSOCKET, target, segments, (scope, None, target))
         if found is None:
             return self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
         return self._found(found, WEBSOCKET, target.method, segments)
 
     def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
-        segments = _segments(target.path)
+        segments = segments_of(target.path)
         if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
             return self._miss(self._refuse_websocket(target), ())
         if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
@@ -244,15 +278,29 @@ class Dispatcher:
     def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
         trail, params, depth, args = found
         plan = self._plans[kind].get((trail, method)) or self._plan(trail, kind, method)
+        if kind == HTTP and len(trail) == 1 and not params:
+            self._note_literal(trail[0], method, segments, plan)
         mounted = "/" + "/".join(segments[:depth]) if depth else ""
         return plan, params or {}, mounted, args  # those that are none are shared
+
+    def _note_literal(self, route: Any, method: str, segments: Sequence[str], plan: Plan) -> None:
+        """Keep the plan for a path, where the next request for it is certain to be led to it again."""
+        path = "/" + "/".join(segments)
+        if self._table is None or self._table.literal(path) is not route or not path.isascii() or plan.timeout:
+            return
+        version = self._routes.version
+        if version != self._seen:
+            self._literals.clear()
+            self._seen = version
+        if method in METHODS and path == route.path:
+            self._literals.setdefault(path, {})[method] = plan
 
     def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)
         route = trail[-1]
         limits = self._limits(trail)
         timeout = self._timeout(trail)
-        handler: Handler = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
+        handler: Any = route.websocket_handler if kind == WEBSOCKET else route.handler_for(method)
         if kind == HTTP and not middleware and limits is None and timeout is None:
             handler = route.bare_handler or handler
         shown = route if route.rule is None else route.rule
@@ -265,6 +313,8 @@ class Dispatcher:
             app=app,
             limits=limits,
             timeout=timeout,
+            router=self._outermost,
+            direct=handler if type(handler) is Handler and not middleware and timeout is None else None,
         )
         plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
@@ -321,7 +371,7 @@ class Dispatcher:
         # The answer comes from the mounts on the way, but a route that did not match has no say in it.
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, kind)
-        plan = Plan(endpoint, middleware, handlers, app=app)
+        plan = Plan(endpoint, middleware, handlers, app=app, router=self._outermost)
         plan.lives = lives_of(self.router, containers)
         return plan, {}, "", ()
 
@@ -338,7 +388,7 @@ class Dispatcher:
 
         containers = tuple(step for step in trail if hasattr(step, "routes"))
         middleware, handlers, app = self._surroundings(containers, HTTP)
-        plan = Plan(endpoint, middleware, handlers, app=app)
+        plan = Plan(endpoint, middleware, handlers, app=app, router=self._outermost)
         plan.lives = lives_of(self.router, containers)
         return plan, {}, "", ()
 
@@ -375,12 +425,16 @@ class _AlwaysRouter(Router):
         super().__init__(default=endpoint, redirect_slashes=False)
 
 
+class _NoRoutes:
+    """The routes of a router whose answers are found in another way."""
+
+    version = 0
+
+
+_NO_ROUTES: Any = _NoRoutes()
+
 _UNREADABLE = Target("GET", "", "/", "localhost", "localhost")
 """Stands for a target that could not be read."""
-
-
-def _segments(path: str) -> list[str]:
-    return path.split("/")[1:] if path else [""]
 
 
 def _redirects(step: Any) -> bool:

@@ -63,6 +63,14 @@ class _EndpointClass:
     """Override this to take what a rule has in its `target_kwargs`, by name; it is called for each request."""
 
     @classmethod
+    def maker(cls) -> Callable[[], Any]:
+        """Return what makes an instance for a request that has no arguments for it."""
+        plain = type(cls) is type and cls.__init__ is _EndpointClass.__init__
+        if plain and cls.initialize is _initialize:
+            return functools.partial(cls.__new__, cls)  # there is nothing to initialize
+        return cls
+
+    @classmethod
     def _router(cls) -> Router:
         """Return a router that leads every path to this class; made once for each class."""
         router: Router | None = cls.__dict__.get("_own_router")

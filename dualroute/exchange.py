@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from dualroute.callables import describe, is_async_callable
+from dualroute.connection import Place
 from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
 from dualroute.failures import note
 from dualroute.responses import PlainTextResponse, Response
@@ -38,6 +39,8 @@ __all__ = [
     "Nest",
     "NextPiece",
     "Plan",
+    "after",
+    "after_failure",
     "exchange",
     "only",
     "perform",
@@ -94,6 +97,11 @@ class Call:
         call.inline = inline
         call.handler = handler
         return call
+
+    @property
+    def named(self) -> Callable[..., Any]:
+        """The callable as its author knows it."""
+        return self.function if self.handler is None else self.handler.function
 
     def __repr__(self) -> str:
         return f"Call({self.function!r}, *{self.args!r})"
@@ -155,7 +163,7 @@ Exchange: TypeAlias = Generator[Call, Any, Response | None]
 Middleware: TypeAlias = Callable[..., Generator[Any, Any, Any]]
 
 
-class Plan:
+class Plan(Place):
     """How a matched route is answered.
 
     Args:
@@ -167,9 +175,11 @@ class Plan:
         app: the app that it belongs to, or None.
         limits: the limits that were set around it, each from the innermost that sets it, or None.
         timeout: how many seconds there are until the response has to be there, or None.
+        router: the outermost router or application.
+        direct: what answers, where an adapter may call it without an exchange.
     """
 
-    __slots__ = ("app", "endpoint", "handlers", "is_async", "limits", "lives", "middleware", "route", "timeout")
+    __slots__ = ("direct", "endpoint", "handlers", "is_async", "lives", "middleware", "timeout")
 
     lives: tuple[AppLifespan, ...]
     """The lifespans of the apps that it goes through, the outermost first."""
@@ -185,15 +195,18 @@ class Plan:
         app: Any = None,
         limits: Limits | None = None,
         timeout: float | None = None,
+        router: Any = None,
+        direct: Handler | None = None,
     ) -> None:
+        super().__init__(route, app, router, limits)
         self.endpoint: Callable[[Any], Call] = endpoint
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self.handlers: tuple[dict[Any, Any], ...] = tuple(handlers)
         self.is_async: bool = is_async
-        self.route: Any = route
-        self.app: Any = app
-        self.limits: Limits | None = limits
         self.timeout: float | None = timeout
+        self.direct: Handler | None = direct
+        """Its `invoke` is called with the connection, in its colour.  What is neither a response that is there nor an
+        exception is for `after`, and an exception for `after_failure`: either is the rest of the exchange."""
         self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
@@ -286,13 +299,20 @@ def only(call: Call) -> Generator[Call, Any, Any]:
     return (yield call)
 
 
-def exchange(plan: Plan, connection: HTTPConnection) -> Exchange:
+def exchange(plan: Plan, connection: HTTPConnection, begun: Exchange | None = None) -> Exchange:
     """Answer `connection` by `plan`: the whole of a request.
 
     Whoever drives it must close it in the end (``finally: exchange.close()``), so that the clean-up of every layer
     runs when a request is given up half-way.
+
+    Args:
+        plan: the plan.
+        connection: the connection.
+        begun: what is left of an exchange that an adapter has begun by itself: see `Plan.direct`.
     """
     try:
+        if begun is not None:
+            return (yield from begun)
         if plan.middleware:
             return (yield from _layer(plan, 0, connection))
         return (yield from _endpoint(plan, connection))
@@ -301,10 +321,29 @@ def exchange(plan: Plan, connection: HTTPConnection) -> Exchange:
         return response if response is None else connection.amended(response)
 
 
-def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
+def after(plan: Plan, connection: HTTPConnection, result: Any) -> Exchange:
+    """Return the rest of the exchange of a plan whose endpoint was called by itself, and returned `result`."""
+    assert plan.direct is not None, "only then is it called by itself"
+    return exchange(plan, connection, _result(plan, connection, plan.direct.call(connection), result))
+
+
+def after_failure(plan: Plan, connection: HTTPConnection, error: BaseException) -> Exchange:
+    """Return the rest of the exchange of a plan whose endpoint was called by itself, and raised `error`."""
+    return exchange(plan, connection, _failure(plan, connection, error))
+
+
+def _failure(plan: Plan, connection: HTTPConnection, error: BaseException) -> Exchange:
     try:
-        call = plan.endpoint(connection)
-        result = yield call
+        if isinstance(error, Exception):
+            return (yield from _recover(plan, connection, error, last=False))
+        raise error
+    finally:
+        del error  # no cycle with the traceback, in which this frame is
+
+
+def _result(plan: Plan, connection: HTTPConnection, call: Call, result: Any) -> Exchange:
+    """Make a response that can be sent of what an endpoint returned."""
+    try:
         if not isinstance(result, Response):
             result = yield from _settle(connection, call, result)
         elif result.incomplete:
@@ -315,6 +354,17 @@ def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
         return result.copied() if plan.middleware and isinstance(result, Response) else result
     except Exception as error:
         return (yield from _recover(plan, connection, error, last=False))
+
+
+def _endpoint(plan: Plan, connection: HTTPConnection) -> Exchange:
+    try:
+        call = plan.endpoint(connection)
+        result = yield call
+    except Exception as error:
+        return (yield from _recover(plan, connection, error, last=False))
+    if isinstance(result, Response) and not result.incomplete:
+        return result.copied() if plan.middleware else result
+    return (yield from _result(plan, connection, call, result))
 
 
 def _complete(connection: HTTPConnection, response: Response) -> Exchange:
@@ -333,7 +383,7 @@ def _settle(connection: HTTPConnection, call: Call, result: Any) -> Exchange:
             return (yield from _complete(connection, result))
         return result
     raise TypeError(
-        f"{describe(call.function)} returned {_shown(result)}; an endpoint must return a Response "
+        f"{describe(call.named)} returned {_shown(result)}; an endpoint must return a Response "
         "(PlainTextResponse, JSONResponse, …)"
     )
 

@@ -40,7 +40,10 @@ class Handler:
     completes: bool
     """True for one that completes its response itself: see `complete_in_place`."""
 
-    __slots__ = ("completes", "everything", "function", "inline", "is_async", "owner", "passes", "wanted")
+    invoke: Callable[[Any], Any]
+    """Calls `function` with a connection, and with all else that it takes."""
+
+    __slots__ = ("completes", "everything", "function", "inline", "invoke", "is_async", "owner", "passes", "wanted")
 
     def __init__(
         self,
@@ -59,23 +62,52 @@ class Handler:
         self.passes = 0
         self.completes = False
         self.wanted, self.everything = _binding(function, params, where, skip=skip or (2 if owner else 1))
+        self.invoke = self._invoker()
 
     def __repr__(self) -> str:
         return f"<Handler {describe(self.function)}>"
 
     def call(self, connection: Any) -> Call:
         """Return the call that answers `connection`."""
-        function = self.function
-        if self.owner is not None:
-            instance = self.owner()
+        return Call.known(self.invoke, (connection,), self.is_async, self.inline, self)
+
+    def _invoker(self) -> Callable[[Any], Any]:
+        """Return what calls the function with a connection: the function itself, where it takes nothing else."""
+        function, owner = self.function, self.owner
+        takes = self._arguments()
+        if owner is None:
+            if takes is None:
+                return function
+
+            def invoke(connection: Any) -> Any:
+                return function(connection, **takes(connection.path_params))
+
+            return invoke
+        make = owner.maker()
+
+        def invoke_method(connection: Any) -> Any:
+            instance = make()
             instance.connection = connection
-            function = functools.partial(function, instance)
+            if takes is None:
+                return function(instance, connection)
+            return function(instance, connection, **takes(connection.path_params))
+
+        return invoke_method
+
+    def _arguments(self) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+        """Return what picks those of a path's parameters that the function takes; None where it takes none."""
         if self.everything:
-            function = functools.partial(function, **connection.path_params)
-        elif self.wanted:
-            params = connection.path_params
-            function = functools.partial(function, **{name: params[name] for name in self.wanted if name in params})
-        return Call.known(function, (connection,), self.is_async, self.inline, self)
+            return dict
+        if not self.wanted:
+            return None
+        wanted = frozenset(self.wanted)
+
+        def pick(params: dict[str, Any]) -> dict[str, Any]:
+            if params.keys() == wanted:
+                return params
+            return {name: params[name] for name in wanted if name in params}
+
+        return pick
 
     def complete_in_place(self) -> None:
         """Have a `def` complete the response that it returns in the thread that it has: it returns files, for instance.
@@ -97,6 +129,7 @@ class Handler:
             return response
 
         self.function = function
+        self.invoke = self._invoker()
 
 
 def _binding(

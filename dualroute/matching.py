@@ -451,10 +451,10 @@ class Table:
         default: the entry that takes what no other does, or None: see `match_default`.
     """
 
-    __slots__ = ("_count", "_next_order", "_revision", "_source", "_trees", "_version", "default")
+    __slots__ = ("_count", "_next_order", "_revision", "_trees", "_version", "default", "source")
 
     def __init__(self, source: Source, default: Entry | None = None) -> None:
-        self._source = source
+        self.source: Source = source
         self.default: Entry | None = default
         self._version = self._revision = -1
         self._count = 0
@@ -462,7 +462,7 @@ class Table:
         self._trees = (Tree(), Tree())
 
     def _follow(self) -> None:
-        source = self._source
+        source = self.source
         version, revision, count = source.version, source.revision, len(source)
         if revision != self._revision:
             # Built aside and then put in place, so that a thread that is walking the old trees goes on with those.
@@ -478,6 +478,13 @@ class Table:
         self._trees, self._revision, self._count, self._next_order = trees, revision, count, order
         self._version = version
 
+    def literal(self, path: str) -> Any:
+        """Return the target that takes every request for a path whose method it has, whatever the host; or None."""
+        if self.source.version != self._version:
+            self._follow()
+        entry = self._trees[HTTP].literals.get(path)
+        return None if entry is None else entry.target
+
     def find(self, kind: int, method: str, host: str, path: str, miss: Miss, given: Given = None) -> Found | None:
         """Find the first entry that takes the request, or None, with the reasons added to `miss`.
 
@@ -489,7 +496,7 @@ class Table:
             miss: gathers why entries were passed over.
             given: what the server handed over; for finders inside.
         """
-        if self._source.version != self._version:
+        if self.source.version != self._version:
             self._follow()
         tree = self._trees[kind]
         entry = tree.literals.get(path)
@@ -540,7 +547,7 @@ class Table:
 
         The empty text before the first slash is no segment.  The other arguments are those of `find`.
         """
-        if self._source.version != self._version:
+        if self.source.version != self._version:
             self._follow()
         hits = self._trees[kind].hits(host, segments, start)
         if len(hits) > 1:

@@ -30,8 +30,6 @@ def _returns_awaitable(function: _F) -> _F:
 
 
 class _BaseRequest(HTTPConnection[StateT]):
-    __slots__ = ()
-
     def __init__(self, scope: Scope, receive: Receive | None = None, send: Send | None = None) -> None:
         super().__init__(scope, receive)
         if send is not None and isinstance(self._channel, ReceiveChannel):
@@ -39,6 +37,7 @@ class _BaseRequest(HTTPConnection[StateT]):
 
     @property
     def _body_channel(self) -> Channel:
+        """Where the body comes from."""
         if self._channel is None:
             raise RuntimeError("this request was made without a receive callable, so it has no body to read")
         return self._channel
@@ -92,8 +91,6 @@ class Request(_BaseRequest[StateT]):
 
     Raises HTTPException(400) for a scope whose target or Host is malformed.
     """
-
-    __slots__ = ()
 
     def stream(self) -> AsyncIterator[bytes]:
         """Return an iterator over the pieces of the body, as they come; they are not kept.
@@ -222,8 +219,6 @@ class SyncRequest(_BaseRequest[StateT]):
 
     Raises HTTPException(400) for a scope whose target or Host is malformed.
     """
-
-    __slots__ = ()
 
     def stream(self) -> Iterator[bytes]:
         """Return an iterator over the pieces of the body, as they come; they are not kept.

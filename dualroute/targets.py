@@ -14,13 +14,23 @@ with its Host is found here and answered 400, so that what servers let pass diff
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from dualroute.exceptions import HTTPException
 from dualroute.types import Environ, Scope
 
-__all__ = ["Target", "authority_of_scope", "host_of", "require_host", "target_from_environ", "target_from_scope"]
+__all__ = [
+    "Target",
+    "authority_of_scope",
+    "has_known_host",
+    "host_of",
+    "knows_host",
+    "require_host",
+    "target_from_environ",
+    "target_from_scope",
+]
 
 # RFC 3986 section 3.2.2, less what no name on a network holds: userinfo, percent-encoding, sub-delims.
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -29,6 +39,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Hosts seen and found well-formed, with their lower-case names.  A client chooses its Host, so the memory is bounded.
 _known_hosts: dict[str, str] = {}
+_known_raw_hosts: set[bytes | None] = set()
 _KNOWN_HOSTS_LIMIT = 1024
 
 
@@ -113,8 +124,26 @@ def host_of(authority: str) -> str:
         host = match[1].lower()
         if len(_known_hosts) >= _KNOWN_HOSTS_LIMIT:
             _known_hosts.clear()
+            _known_raw_hosts.clear()
         _known_hosts[authority] = host
+        _known_raw_hosts.add(authority.encode("latin-1"))
     return host
+
+
+def has_known_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether the headers in an ASGI scope have one Host, which was seen before and is well-formed."""
+    host = None
+    for name, value in headers:
+        if name == b"host":
+            if host is not None:
+                return False
+            host = value
+    return host in _known_raw_hosts
+
+
+def knows_host(authority: str | None) -> bool:
+    """Tell whether a Host was seen before and is well-formed."""
+    return authority in _known_hosts
 
 
 def require_host(authority: str) -> str:

@@ -108,7 +108,7 @@ def shown(call: Call) -> str:
     """Return how a log line names a call."""
     # A middleware that has others inside it is known by its class.
     owner: Any = getattr(call.function, "__self__", None) if call.nests else None
-    name = describe(getattr(owner, "cls", None) or call.function)
+    name = describe(getattr(owner, "cls", None) or call.named)
     connection: Any = call.args[0] if call.args else None
     if hasattr(connection, "method") and hasattr(connection, "path"):
         return f"{connection.method} {connection.path}: {name}"

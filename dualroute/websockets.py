@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from dualroute.connection import HTTPConnection, StateT
+from dualroute.connection import HTTPConnection, Place, StateT
 from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import HTTPException, WebSocketDisconnect, WebSocketException
 from dualroute.exchange import Call
@@ -67,8 +67,6 @@ class WebSocket(HTTPConnection[StateT]):
         send: the ASGI send callable.
     """
 
-    __slots__ = ("_bridge", "_limits", "_receive_event", "_send_event", "application_state", "client_state")
-
     is_websocket: ClassVar[bool] = True
 
     client_state: WebSocketState
@@ -81,29 +79,24 @@ class WebSocket(HTTPConnection[StateT]):
         self._open(receive, send)
 
     @classmethod
-    def opened(
-        cls,
-        scope: Scope,
-        target: Target,
-        receive: Receive,
-        send: Send,
-        bridge: Any = None,
-        limits: Limits | None = None,
+    def served(
+        cls, scope: Scope, target: Target, place: Place, receive: Receive, send: Send, bridge: Any = None
     ) -> Self:
-        """Return the websocket for a scope whose target was read before: how an adapter makes one.
+        """Return the websocket for a scope whose target was read before: how a dispatcher makes one.
 
         Args:
             scope: the ASGI scope.
             target: what was read of it.
+            place: where routing led, with the limits that count there.
             receive: the ASGI receive callable.
             send: the ASGI send callable.
             bridge: does what needs a thread or a clock (`dualroute_asgi.sockets`).
-            limits: how much is taken of each message, and how long is waited for it.
         """
-        self = cls.routed(scope, None, target, None)
+        self = cls.opened(scope, None, place, None)
+        self._target = target
         self._open(receive, send)
         self._bridge = bridge
-        self._limits = limits
+        self._limits = place.limits
         return self
 
     def _open(self, receive: Receive, send: Send) -> None:

@@ -88,7 +88,8 @@ def test_importing_dualroute_loads_no_event_loop_no_adapter_and_no_werkzeug() ->
 
 CORE = (
     *("applications", "background", "bodies", "callables", "connection", "convertors", "datastructures"),
-    *("endpointroutes", "endpoints", "exceptions", "exchange", "failures", "foreign", "handlers", "lifespan", "limits"),
+    *("endpointroutes", "endpoints", "exceptions", "exchange", "failures", "foreign", "handlers", "lazily"),
+    *("lifespan", "limits"),
     *(
         "matching",
         "middleware",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.background import run_background
 from dualroute.concurrency import threads
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import stream_failed
+from dualroute.exchange import Exchange, after, after_failure, exchange, stream_failed
 from dualroute.failures import note
 from dualroute.lifespan import told
 from dualroute.responses import Response
@@ -24,7 +24,7 @@ from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.driving import drive, outwait
 from dualroute_asgi.life import Lives
 from dualroute_asgi.pump import Pump
-from dualroute_asgi.sending import Delivery, Pieces, pieces_of, send_whole, start_event
+from dualroute_asgi.sending import Delivery, Pieces, failure_of, pieces_of, send_whole, start_event
 from dualroute_asgi.sockets import Bridge
 from dualroute_asgi.threads import ThreadPool
 
@@ -61,25 +61,39 @@ class ASGIAdapter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a scope of type "http", "websocket" or "lifespan" (ASGI 3.0)."""
-        threads.set(self.threads)
+        if threads.get() is not self.threads:
+            threads.set(self.threads)
         if scope["type"] != "http":
             await self._serve_other(scope, receive, send)
             return
-        channel = BridgedChannel(receive, scope, send)
         lives = self._lives
         lifespan = (lives.running() or await self._start_late()) if lives is not None else None
-        request, exchange = self._dispatcher.open_request(scope, None, channel, lifespan)
+        request, plan = self._dispatcher.open_scope(scope, (BridgedChannel, receive, scope, send), lifespan)
         response: Response | None = None
         try:
-            response = await drive(exchange, self.threads, channel, channel.time_limit)
-            if channel.time_limit is not None:
-                channel.time_limit.is_over = True
+            direct = plan.direct
+            if direct is not None and direct.is_async:
+                # What most requests need: no exchange but the call of an `async def` that returns a response.
+                try:
+                    response = await direct.invoke(request)
+                except Exception as error:
+                    response = await self._drive(after_failure(plan, request, error), request)
+                except asyncio.CancelledError as error:
+                    failure = failure_of(error)
+                    if not isinstance(failure, Exception):
+                        raise
+                    response = await self._drive(after_failure(plan, request, failure), request)
+                else:
+                    if not isinstance(response, Response) or response.incomplete:
+                        response = await self._drive(after(plan, request, response), request)
+            else:
+                response = await self._drive(exchange(plan, request), request)
             assert response is not None, "the exchange of a request returns a response"
             if response.body_iterator is not None:
-                await self._send_stream(request, response, send, channel)
+                await self._send_stream(request, response, send, request._channel)
             elif not response.sent:
-                headers, has_body = response.wire(request.method)
-                await send(start_event(response.status_code, headers))
+                headers, has_body = response.raw_wire(scope["method"])
+                await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
                 await send({"type": "http.response.body", "body": response.body if has_body else b""})
             elif response.cut:
                 raise ResponseCut
@@ -89,13 +103,25 @@ class ASGIAdapter:
             # The client went away ("Disconnected Client - send exception"): there is nobody to answer.
             logger.debug("%s %s: the client went away", request.method, request.path)
         finally:
-            if channel.time_limit is not None and channel.time_limit.stragglers:
-                await outwait(channel.time_limit, self.threads)
-            if request._closing:
+            if request._opener is None:  # its channel was opened
+                limit = request._channel.time_limit
+                if limit is not None and limit.stragglers:
+                    await outwait(limit, self.threads)
+                if request._closing:
+                    await drive(close_all(request), self.threads)
+                request._channel.close()
+            elif request._closing:
                 await drive(close_all(request), self.threads)
-            channel.close()
         if response is not None and response.background is not None:
             await drive(run_background(response.background), self.threads)
+
+    async def _drive(self, exchange: Exchange, request: Request) -> Response | None:
+        channel: Any = request._channel
+        limit = channel.time_limit
+        response = await drive(exchange, self.threads, channel, limit)
+        if limit is not None:
+            limit.is_over = True
+        return response
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -160,7 +186,7 @@ class ASGIAdapter:
         """Send a body piece by piece, until it ends or the client goes.  Its iterable is closed in any case."""
         body: Any = response.body_iterator
         if is_native(response):
-            headers, has_body = response.wire(request.method)
+            headers, has_body = response.raw_wire(request.method)
             await send(start_event(response.status_code, headers))
             await send(body.hand_over() if has_body else {"type": "http.response.body", "body": b""})
             return

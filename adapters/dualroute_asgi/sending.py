@@ -104,7 +104,7 @@ class Delivery:
     async def run(self) -> None:
         """Send all of it.  Raises BodyFailed, and what sending raises."""
         response, pieces = self._response, self._pieces
-        headers, has_body = response.wire(self._method)
+        headers, has_body = response.raw_wire(self._method)
         start = start_event(response.status_code, headers)
         send = self._send
         kept_alive: KeptAlive | None = None
@@ -132,7 +132,7 @@ class Delivery:
 
 async def send_whole(response: Response, method: str, send: Send) -> None:
     """Send a response whose body is there."""
-    headers, has_body = response.wire(method)
+    headers, has_body = response.raw_wire(method)
     await send(start_event(response.status_code, headers))
     await send({"type": "http.response.body", "body": response.body if has_body else b""})
 
@@ -157,10 +157,6 @@ def failure_of(error: BaseException) -> BaseException:
     return error
 
 
-def start_event(status_code: int, headers: list[tuple[str, str]]) -> dict[str, Any]:
+def start_event(status_code: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
     """Return the event that starts a response."""
-    return {
-        "type": "http.response.start",
-        "status": status_code,
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-    }
+    return {"type": "http.response.start", "status": status_code, "headers": headers}

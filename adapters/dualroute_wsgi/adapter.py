@@ -23,7 +23,7 @@ from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import stream_failed
+from dualroute.exchange import Exchange, after, after_failure, exchange, stream_failed
 from dualroute.lifespan import Lifespan, told
 from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
@@ -73,14 +73,26 @@ class WSGIAdapter:
             except Exception as error:
                 return self._refuse(error, environ, start_response)
         context = copy_context()
-        channel = HandOverChannel(environ)
-        request, exchange = context.run(self._dispatcher.open_request, None, environ, channel, self._lifespan)
+        request, response, rest = context.run(self._begin, environ)
+        if (
+            rest is None
+            and response.body_iterator is None
+            and response.background is None
+            and request._closing is None
+            and request._opener is not None
+        ):
+            # What most requests need: there is nothing to do but to hand the response over.
+            headers, has_body = response.wire(environ["REQUEST_METHOD"])
+            start_response(status_line(response.status_code, response.reason), list(headers))
+            return [response.body] if has_body else []
+        channel: HandOverChannel = request._channel
         served = _Served(request, context, channel)
         limit = channel.time_limit
         if limit is not None:
             channel.places = self._places
         try:
-            response = drive(exchange, context, channel)
+            if rest is not None:
+                response = drive(rest, context, channel)
             if limit is not None:
                 limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
@@ -95,6 +107,23 @@ class WSGIAdapter:
             raise
         body = [response.body] if has_body else []
         return _Sent(body, served) if served.has_more() else body
+
+    def _begin(self, environ: Environ) -> tuple[Any, Any, Exchange | None]:
+        """Open a request, and answer it where that is no more than the call of a `def` that returns a response.
+
+        Returns the request, the response, and the exchange by which the response is yet to be made, if it is.
+        """
+        request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
+        direct = plan.direct
+        if direct is None or direct.is_async:
+            return request, None, exchange(plan, request)
+        try:
+            response = direct.invoke(request)
+        except BaseException as error:
+            return request, None, after_failure(plan, request, error)
+        if not isinstance(response, Response) or response.incomplete:
+            return request, None, after(plan, request, response)
+        return request, response, None
 
     def startup(self) -> None:
         """Do now what otherwise comes with the process's first request.  Raises what a start-up failed with."""
