@@ -315,7 +315,7 @@ def table(result: LineResult) -> str:
     """Return the table of one line.  The column ``x …`` says how many times as many requests as the reference's."""
     line = result.line
     head = ["req/s", "±", f"x {line.reference}", "p50 ms", "p99 ms", "CPU µs", "errors"]
-    rows = [[f"{line.name}, {line.connections} connections", *head]]
+    rows = [[line.name, *head]]
     for name in result.times:
         cpu = result.cpu(name)
         rows.append(
@@ -334,16 +334,16 @@ def table(result: LineResult) -> str:
 
 
 def section(result: LineResult) -> Section:
-    """Return the table of a line and a chart of it."""
+    """Return the table of a line, and charts of the requests per second and of the processor time."""
     line = result.line
-    chart = Bars(
-        name="served-" + line.name.lower().replace(":", "").replace(" ", "-"),
-        title=f"{line.name}, {line.connections} connections",
-        unit=f"requests/s, {line.reference} = 1",
-        values={name: result.relative_rate(name) for name in result.times},
-        more_is_better=True,
-    )
-    return Section(line.name, table(result), [chart])
+    file = "served-" + line.name.lower().replace(":", "").replace(" ", "-")
+    title = f"{line.name}, {line.connections} connections"
+    rates = {name: result.relative_rate(name) for name in result.times}
+    charts = [Bars(file, title, f"requests/s, {line.reference} = 1", rates, more_is_better=True)]
+    cpus = {name: cpu * 1e6 for name in result.times if (cpu := result.cpu(name)) is not None}
+    if cpus:
+        charts.append(Bars(f"{file}-cpu", title, "µs of processor time for a request, the server's part in it", cpus))
+    return Section(line.name, table(result), charts)
 
 
 def setting() -> str:
@@ -353,15 +353,16 @@ def setting() -> str:
         with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
     python = f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}"
-    return f"{python}; {', '.join(found)}, one worker each; {cores()}"
+    connections = ", ".join(f"{server.name} {count}" for server, count in SERVERS)
+    return f"{python}; {', '.join(found)}, one worker each; {cores()}; connections: {connections}"
 
 
 def sections(rounds: int = 7, seconds: float = 2.0, lines: Iterable[Line] = LINES) -> Iterator[Section]:
     """Measure lines, all by default, one after the other; what is missing for any of it is said in its place."""
     if missing_wrk():
-        yield Section("real servers", NO_WRK)
+        yield Section("Real servers", NO_WRK)
         return
-    yield Section("real servers", setting())
+    yield Section("Real servers", setting())
     for line in lines:
         if line.missing:
             yield Section(line.name, f"{line.name}: {line.missing}")
