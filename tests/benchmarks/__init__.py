@@ -8,4 +8,7 @@ puts them side by side.
 
 What it costs to mount an app of the other protocol is in `bridges`, and in `bridge_memory` how much memory it takes:
 `bridge_apps` are mounted, by the candidates in `bridge_peers`, and called by `bridge_servers`.
+
+`served` goes the whole way: requests per second through uvicorn and gunicorn, as `wrk` counts them, with the apps in
+`served_apps`.
 """

@@ -21,7 +21,9 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -386,6 +388,8 @@ def main() -> None:
     lines = [line for line in LINES if all(word.lower() in line.name.lower() for word in options.words)]
     if not lines:
         parser.error(f"no table is called so; there are {', '.join(repr(line.name) for line in LINES)}")
+    # Who is told to end ends the servers first.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     for part in sections(options.rounds, options.seconds, lines):
         print(f"{part.text}\n", flush=True)
 
