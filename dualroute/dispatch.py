@@ -98,7 +98,12 @@ class Dispatcher:
             if plans is not None and not scope.get("root_path"):
                 plan = plans.get(scope["method"])
                 if plan is not None and has_known_host(scope["headers"]):
-                    request = (Request if plan.is_async else SyncRequest).opened(scope, None, plan, opener)
+                    cls = Request if plan.is_async else SyncRequest
+                    request = cls.__new__(cls)
+                    request._given_scope = scope
+                    request._environ = None
+                    request._place = plan
+                    request._opener = opener
                     if plan.lives:
                         request.lives_in(*states_of(plan.lives, lifespan, "state" in scope))
                     return request, plan
@@ -113,7 +118,12 @@ class Dispatcher:
             if plans is not None and not environ.get("SCRIPT_NAME") and "HTTP_UPGRADE" not in environ:
                 plan = plans.get(environ["REQUEST_METHOD"])
                 if plan is not None and knows_host(environ.get("HTTP_HOST")):
-                    request = (Request if plan.is_async else SyncRequest).opened(None, environ, plan, opener)
+                    cls = Request if plan.is_async else SyncRequest
+                    request = cls.__new__(cls)
+                    request._given_scope = None
+                    request._environ = environ
+                    request._place = plan
+                    request._opener = opener
                     if plan.lives:
                         request.lives_in(*states_of(plan.lives, lifespan, False))
                     return request, plan

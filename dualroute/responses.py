@@ -137,12 +137,15 @@ class Response(Servable):
 
     # The Content-Type that a response of the class has unless it is told otherwise.
     _type: tuple[_Pair, _RawPair] = _type_header(_TEXT, charset)
+    # Whether text is encoded in the usual way.
+    _is_plain: bool = True
     # None until somebody looks at the headers: most are sent as they come of the body.
     _headers: MutableHeaders | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._type = _type_header(cls.media_type or _TEXT, cls.charset)
+        cls._is_plain = cls.render is Response.render and cls.charset == "utf-8"
 
     def __init__(
         self,
@@ -153,14 +156,17 @@ class Response(Servable):
         background: BackgroundTask | BackgroundTasks | None = None,
     ) -> None:
         self.status_code: int = status_code
+        if content.__class__ is str and self._is_plain:
+            self.body = content.encode()
+        else:
+            self.body = self.render(content)
+            if self.media_type is None and isinstance(content, _BINARY) and content:
+                self._type = _OCTETS
         if media_type is not None:
             self.media_type = media_type
             self._type = _type_header(media_type, self.charset)
-        elif content.__class__ is not str and self.media_type is None and isinstance(content, _BINARY) and content:
-            self._type = _OCTETS
         if background is not None:
             self.background: BackgroundTask | BackgroundTasks | None = background
-        self.body = self.render(content)
         if headers is not None:
             self._set_headers(headers, len(self.body), self._type[0][1])
 
@@ -220,7 +226,7 @@ class Response(Servable):
         """Return a response like this one that can be changed by itself."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        for name in ("asgi", "dispatcher", "wsgi"):  # those of this one as an app
+        for name in ("_call_asgi", "asgi", "dispatcher", "wsgi"):  # those of this one as an app
             other.__dict__.pop(name, None)
         if self._headers is not None:
             other._headers = headers = MutableHeaders.__new__(MutableHeaders)
@@ -259,7 +265,7 @@ class Response(Servable):
         (section 7.6.1; PEP 3333, "Other HTTP Features") and are left out.
         """
         status_code = self.status_code
-        if self._headers is None and status_code >= 200 and status_code not in _WITHOUT_TYPE:
+        if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
             return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
         headers = self.headers._list
         unwanted = _HOP_BY_HOP
@@ -274,7 +280,7 @@ class Response(Servable):
     def raw_wire(self, method: str) -> tuple[list[tuple[bytes, bytes]], bool]:
         """Return the same as `wire`, the headers as ASGI wants them."""
         status_code = self.status_code
-        if self._headers is None and status_code >= 200 and status_code not in _WITHOUT_TYPE:
+        if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
             return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
         headers, has_body = self.wire(method)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], has_body

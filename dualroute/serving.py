@@ -12,9 +12,12 @@ asgiref's needs asyncio, which a WSGI worker does not load.)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from types import CodeType, MethodType
 from typing import TYPE_CHECKING, Any
+
+from dualroute.lazily import Lazily
 
 if TYPE_CHECKING:
     from dualroute.dispatch import Dispatcher
@@ -67,10 +70,16 @@ class Servable:
         Raises TypeError for anything else.
         """
         if send is not _NOTHING:
-            return self.asgi(scope, receive, send)
+            return self._call_asgi(scope, receive, send)
         if receive is not _NOTHING and isinstance(scope, dict) and "REQUEST_METHOD" in scope:
             return self.wsgi(scope, receive)
         raise TypeError(wrong_call(self, [item for item in (scope, receive) if item is not _NOTHING]))
+
+    if TYPE_CHECKING:
+        _call_asgi: Callable[..., Any]
+    else:
+        # Bound once, since each call of an object that is no function binds its method anew.
+        _call_asgi = Lazily(lambda self: self.asgi.__call__)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

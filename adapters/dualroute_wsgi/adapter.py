@@ -14,7 +14,6 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextvars import Context, copy_context
-from os import getpid
 from threading import Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.timeouts import TimeLimit
 from dualroute.types import Environ, StartResponse
+from dualroute_wsgi import process
 from dualroute_wsgi.body import HandOverChannel
 from dualroute_wsgi.driving import drive, run_async
 
@@ -67,7 +67,7 @@ class WSGIAdapter:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._ready_in != getpid():
+        if self._ready_in != process.pid:
             try:
                 self.get_ready()
             except Exception as error:
@@ -127,7 +127,7 @@ class WSGIAdapter:
 
     def startup(self) -> None:
         """Do now what otherwise comes with the process's first request.  Raises what a start-up failed with."""
-        if self._ready_in != getpid():
+        if self._ready_in != process.pid:
             self.get_ready()
 
     def shutdown(self) -> None:
@@ -135,7 +135,7 @@ class WSGIAdapter:
 
         Raises RuntimeError for what failed.
         """
-        pid = getpid()
+        pid = process.pid
         with self._locks.setdefault(pid, Lock()):
             lifespan, self._lifespan = self._lifespan, None
             if self._ready_in == pid:
@@ -152,7 +152,7 @@ class WSGIAdapter:
 
         Raises what a start-up failed with; the next call tries again.
         """
-        pid = getpid()
+        pid = process.pid
         # One thread does it, and the others wait.
         with self._locks.setdefault(pid, Lock()):
             if self._ready_in == pid:
@@ -184,11 +184,11 @@ class WSGIAdapter:
         number = _ENDED_BY.get(str(environ.get("SERVER_SOFTWARE", "")).partition("/")[0].lower())
         if number is None:
             raise error
-        with self._locks[getpid()]:
+        with self._locks[process.pid]:
             if not self._doomed:
                 self._doomed = True
                 logger.critical("the start-up failed, and this worker ends: %s", told(error), exc_info=error)
-                os.kill(getpid(), number)
+                os.kill(process.pid, number)
         answer = PlainTextResponse("Service Unavailable: the application could not start", status_code=503)
         headers, has_body = answer.wire(str(environ["REQUEST_METHOD"]))
         start_response(status_line(answer.status_code), list(headers))
