@@ -8,10 +8,10 @@ came as a plain request.  All of it is neutral; both adapters open their request
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from dualroute.connection import quote_query
+from dualroute.connection import HTTPConnection, quote_query
 from dualroute.endpoints import METHODS
 from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, Exchange, Plan, exchange
@@ -23,7 +23,7 @@ from dualroute.paths import quote_path
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.routing import Host, Mount, Router, WebSocketRoute
-from dualroute.targets import Target, has_known_host, knows_host, target_from_environ, target_from_scope
+from dualroute.targets import Target, is_plain, known_host, known_host_in, target_from_environ, target_from_scope
 from dualroute.timeouts import TimeLimit, innermost_timeout
 from dualroute.types import Environ, Receive, Scope, Send
 from dualroute.websockets import WebSocket
@@ -62,12 +62,14 @@ class Dispatcher:
         self.app = app
         self._outermost: Any = router if app is None else app
         self._falls_back_on_405 = app is not None and app.fallback_on_405
+        # The plans of 404 and 405, by that, by what is allowed, and by the mounts that answer.
+        self._refusals: dict[tuple[int, str | None, tuple[Any, ...]], Plan] = {}
         # By kind, and then by what was matched and the method.  What matched is kept alive by this, so the limit is
         # there for tables that keep changing.
         self._plans: tuple[dict[tuple[tuple[Any, ...], str], Plan], ...] = ({}, {})
         # The plans of routes whose path is all literal, by that path and the method, for as long as the routes stay as
         # they are.  What is in here was found by the index before.
-        self._literals: dict[str, dict[str, Plan]] = {}
+        self._literals: dict[tuple[str, str], Plan] = {}
         self._table: Table | None = router.table if isinstance(router.table, Table) else None
         self._routes: Source = self._table.source if self._table is not None else _NO_ROUTES
         self._seen = -1
@@ -93,41 +95,88 @@ class Dispatcher:
             opener: makes the channel for the body when it is first wanted: a callable and its arguments.
             lifespan: what is running for the server, if anything is.
         """
-        if self._routes.version == self._seen:
-            plans = self._literals.get(scope["path"])
-            if plans is not None and not scope.get("root_path"):
-                plan = plans.get(scope["method"])
-                if plan is not None and has_known_host(scope["headers"]):
-                    cls = Request if plan.is_async else SyncRequest
-                    request = cls.__new__(cls)
-                    request._given_scope = scope
-                    request._environ = None
-                    request._place = plan
-                    request._opener = opener
-                    if plan.lives:
-                        request.lives_in(*states_of(plan.lives, lifespan, "state" in scope))
-                    return request, plan
+        path, method, host = scope["path"], scope["method"], known_host_in(scope["headers"])
+        if host is not None and not scope.get("root_path"):
+            if self._routes.version == self._seen:
+                plan = self._literals.get((path, method))
+                if plan is not None:
+                    return self._opened(scope, None, plan, opener, lifespan), plan
+            if is_plain(path):
+                return self._look_up(scope, None, path, method, host, opener, lifespan)
         return self._open(scope, None, opener, lifespan)
 
     def open_environ(
         self, environ: Environ, opener: tuple[Any, ...], lifespan: Lifespan | None = None
     ) -> tuple[Any, Plan]:
         """Return the request and the plan for a WSGI environ: see `open_scope`."""
-        if self._routes.version == self._seen:
-            plans = self._literals.get(environ.get("PATH_INFO", ""))
-            if plans is not None and not environ.get("SCRIPT_NAME") and "HTTP_UPGRADE" not in environ:
-                plan = plans.get(environ["REQUEST_METHOD"])
-                if plan is not None and knows_host(environ.get("HTTP_HOST")):
-                    cls = Request if plan.is_async else SyncRequest
-                    request = cls.__new__(cls)
-                    request._given_scope = None
-                    request._environ = environ
-                    request._place = plan
-                    request._opener = opener
-                    if plan.lives:
-                        request.lives_in(*states_of(plan.lives, lifespan, False))
-                    return request, plan
+        path, method, host = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"], known_host(environ)
+        if host is not None and not environ.get("SCRIPT_NAME") and "HTTP_UPGRADE" not in environ:
+            if self._routes.version == self._seen:
+                plan = self._literals.get((path, method))
+                if plan is not None:
+                    return self._opened(None, environ, plan, opener, lifespan), plan
+            if is_plain(path):
+                return self._look_up(None, environ, path, method, host, opener, lifespan)
         return self._open(None, environ, opener, lifespan)
+
+    # What a request goes through, from the shortest way to the longest: `open_…` answers for a literal path that it
+    # has seen, `_look_up` for what the index finds at once, and `_open` for everything.
+
+    def _opened(
+        self,
+        scope: Scope | None,
+        environ: Environ | None,
+        plan: Plan,
+        opener: tuple[Any, ...],
+        lifespan: Lifespan | None,
+    ) -> Any:
+        request = HTTPConnection.__new__(Request if plan.is_async else SyncRequest)
+        request._given_scope = scope
+        request._environ = environ
+        request._place = plan
+        request._opener = opener
+        if plan.lives:
+            request.lives_in(*states_of(plan.lives, lifespan, scope is not None and "state" in scope))
+        if plan.timeout is not None:
+            channel = request._channel
+            assert channel is not None, "a request has one"
+            channel.time_limit = TimeLimit(plan.timeout)
+        return request
+
+    def _look_up(
+        self,
+        scope: Scope | None,
+        environ: Environ | None,
+        path: str,
+        method: str,
+        host: str,
+        opener: tuple[Any, ...],
+        lifespan: Lifespan | None,
+    ) -> tuple[Any, Plan]:
+        """Open a request for a plain path of a server that has not mounted the app."""
+        miss = Miss()
+        try:
+            found = self.router.table.find(HTTP, method, host, path, miss, (scope, environ, None))
+            if found is None:
+                # Routing has no use for the authority: the request reads its target by itself, when it is asked for it.
+                target = Target(method, "", path, host, host)
+                plan, params, mounted, args = self._route(target, scope, environ, miss)
+                request = self._opened(scope, environ, plan, opener, lifespan)
+                request.matched(params, mounted, args)
+                return request, plan
+            trail, params, depth, args = found
+            plan = self._plans[HTTP].get((trail, method)) or self._plan(trail, HTTP, method)
+        except Exception:  # a convertor of the user's, most likely
+            return self._open(scope, environ, opener, lifespan)
+        request = self._opened(scope, environ, plan, opener, lifespan)
+        if params:
+            request.path_params = params
+        elif len(trail) == 1:
+            self._note_literal(trail[0], method, path, plan)
+        if depth:
+            request._mounted = _first_segments(path, depth)
+        request._path_args = args
+        return request, plan
 
     def _open(
         self,
@@ -136,6 +185,7 @@ class Dispatcher:
         opener: tuple[Any, ...],
         lifespan: Lifespan | None,
     ) -> tuple[Any, Plan]:
+        """Open a request, whatever it is for."""
         try:
             if scope is not None:
                 target = target_from_scope(scope)
@@ -150,15 +200,9 @@ class Dispatcher:
                 plan, params, mounted, args = self._route(target, scope, environ)
             except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
                 plan, params, mounted, args = self._miss(error, ())
-        request = (Request if plan.is_async else SyncRequest).opened(scope, environ, plan, opener)
+        request = self._opened(scope, environ, plan, opener, lifespan)
         request._target = target
         request.matched(params, mounted, args)
-        if plan.lives:
-            request.lives_in(*states_of(plan.lives, lifespan, scope is not None and "state" in scope))
-        if plan.timeout is not None:
-            channel = request._channel
-            assert channel is not None, "a request has one"
-            channel.time_limit = TimeLimit(plan.timeout)
         return request, plan
 
     def open_websocket(
@@ -190,62 +234,66 @@ class Dispatcher:
         return websocket, exchange(plan, websocket)
 
     def _route_websocket(self, target: Target, scope: Scope) -> _Routed:
-        segments = segments_of(target.path)
-        found, miss = self._find(WEBSOCKET, target, segments, (scope, None, target))
+        found, miss = self._find(WEBSOCKET, target, (scope, None, target))
         if found is None:
             return self._miss(HTTPException(404), miss.trail, kind=WEBSOCKET)
-        return self._found(found, WEBSOCKET, target.method, segments)
+        return self._found(found, WEBSOCKET, target)
 
-    def _route(self, target: Target, scope: Scope | None, environ: Environ | None) -> _Routed:
-        segments = segments_of(target.path)
-        if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, segments, environ):
+    def _route(
+        self, target: Target, scope: Scope | None, environ: Environ | None, known: Miss | None = None
+    ) -> _Routed:
+        if environ is not None and "HTTP_UPGRADE" in environ and self._is_handshake(target, environ):
             return self._miss(self._refuse_websocket(target), ())
         if not self.router.routes and self.router.foreign_default is not None and "\0" not in target.path:
             # A foreign app by itself, or one whose migration has not begun: there is nothing to look for.
-            return self._found(((self.router.default_route,), {}, 0, ()), HTTP, target.method, segments)
-        found, location, miss = self.decide(HTTP, target, segments, (scope, environ, target))
+            return self._found(((self.router.default_route,), {}, 0, ()), HTTP, target)
+        found, location, miss = self.decide(HTTP, target, (scope, environ, target), known)
         if found is not None:
-            return self._found(found, HTTP, target.method, segments)
+            return self._found(found, HTTP, target)
         if location is not None:
             return self._respond(lambda: RedirectResponse(_with_query(location, scope, environ)), ())
         if miss.partial:
             return self._wrong_method(target.method, miss)
-        if scope is not None and self._is_handshake(target, segments, scope):
+        if scope is not None and self._is_handshake(target, scope):
             return self._miss(self._refuse_websocket(target), ())
-        return self._miss(HTTPException(404), miss.trail)
+        return self._refusal(404, None, miss.trail)
 
     def decide(
-        self, kind: int, target: Target, segments: Sequence[str], given: Given = None
+        self, kind: int, target: Target, given: Given = None, known: Miss | None = None
     ) -> tuple[Found | None, str | None, Miss]:
         """Return where a request leads: to a match, or to another location, or nowhere, with the reasons.
 
         Args:
             kind: HTTP or WEBSOCKET.
             target: what it is for.
-            segments: its path, cut at the slashes.
             given: what the server handed over, or None where there is no request: `dualroute.matching.Given`.
+            known: why the index has nothing for it, where that is known.
         """
-        found, miss = self._find(kind, target, segments, given)
-        if kind == WEBSOCKET or (found is not None and (target.path or not self.router.redirect_slashes)):
+        found, miss = (None, known) if known is not None else self._find(kind, target, given)
+        redirects = self.router.redirect_slashes
+        if kind == WEBSOCKET or (found is not None and (target.path or not redirects)):
             return found, None, miss
         if miss.partial and not self._falls_back_on_405:
             return None, None, miss
-        if self.router.redirect_slashes and not miss.partial:
+        if redirects and not miss.partial:
             location = self._slash_redirect(target, found is not None, given)
             if location is not None:
                 return None, location, miss
-        if "\0" not in target.path:
-            found = self.router.table.match_default(kind, target.method, target.host, segments, 0, miss, given)
-        return found, None, miss
+        return self._default(kind, target, miss, given), None, miss
 
-    def _find(self, kind: int, target: Target, segments: Sequence[str], given: Given) -> tuple[Found | None, Miss]:
+    def _default(self, kind: int, target: Target, miss: Miss, given: Given) -> Found | None:
+        table = self.router.table
+        if table.default is None or "\0" in target.path:
+            return None
+        return table.match_default(kind, target.method, target.host, segments_of(target.path), 0, miss, given)
+
+    def _find(self, kind: int, target: Target, given: Given) -> tuple[Found | None, Miss]:
         miss = Miss()
         if "\0" in target.path:
             return None, miss
-        table = self.router.table
-        found = table.find(kind, target.method, target.host, target.path, miss, given)
+        found = self.router.table.find(kind, target.method, target.host, target.path, miss, given)
         if found is None and kind == WEBSOCKET:
-            found = table.match_default(kind, target.method, target.host, segments, 0, miss, given)
+            found = self._default(kind, target, miss, given)
         return found, miss
 
     def _slash_redirect(self, target: Target, matched_empty: bool, given: Given) -> str | None:
@@ -271,39 +319,39 @@ class Dispatcher:
         location = quote_path(target.root_path + other)
         return f"/.{location}" if location.startswith("//") else location
 
-    def _is_handshake(self, target: Target, segments: Sequence[str], raw: Any) -> bool:
+    def _is_handshake(self, target: Target, raw: Any) -> bool:
         if "HTTP_UPGRADE" in raw:
             upgrade = raw["HTTP_UPGRADE"]
         else:
-            upgrade = b"".join(value for name, value in raw.get("headers", ()) if name == b"upgrade").decode("latin-1")
-        if "websocket" not in upgrade.lower():
+            upgrade = ""
+            for name, value in raw.get("headers", ()):
+                if name == b"upgrade":
+                    upgrade += value.decode("latin-1")
+        if not upgrade or "websocket" not in upgrade.lower():
             return False
         given = (None, raw, target) if "REQUEST_METHOD" in raw else (raw, None, target)
-        return self._find(WEBSOCKET, target, segments, given)[0] is not None
+        return self._find(WEBSOCKET, target, given)[0] is not None
 
     def _refuse_websocket(self, target: Target) -> HTTPException:
         logger.warning("websocket handshake for %s refused: %s", target.path, _NO_WEBSOCKETS)
         return HTTPException(501, f"Not Implemented: {_NO_WEBSOCKETS}")
 
-    def _found(self, found: Found, kind: int, method: str, segments: Sequence[str]) -> _Routed:
+    def _found(self, found: Found, kind: int, target: Target) -> _Routed:
         trail, params, depth, args = found
+        method = target.method
         plan = self._plans[kind].get((trail, method)) or self._plan(trail, kind, method)
-        if kind == HTTP and len(trail) == 1 and not params:
-            self._note_literal(trail[0], method, segments, plan)
-        mounted = "/" + "/".join(segments[:depth]) if depth else ""
+        mounted = _first_segments(target.path, depth) if depth else ""
         return plan, params or {}, mounted, args  # those that are none are shared
 
-    def _note_literal(self, route: Any, method: str, segments: Sequence[str], plan: Plan) -> None:
+    def _note_literal(self, route: Any, method: str, path: str, plan: Plan) -> None:
         """Keep the plan for a path, where the next request for it is certain to be led to it again."""
-        path = "/" + "/".join(segments)
-        if self._table is None or self._table.literal(path) is not route or not path.isascii() or plan.timeout:
+        if self._table is None or self._table.literal(path) is not route or method not in METHODS:
             return
         version = self._routes.version
         if version != self._seen:
             self._literals.clear()
             self._seen = version
-        if method in METHODS and path == route.path:
-            self._literals.setdefault(path, {})[method] = plan
+        self._literals[path, method] = plan
 
     def _plan(self, trail: tuple[Any, ...], kind: int, method: str) -> Plan:
         middleware, handlers, app = self._surroundings(trail, kind)
@@ -385,6 +433,22 @@ class Dispatcher:
         plan.lives = lives_of(self.router, containers)
         return plan, {}, "", ()
 
+    def _refusal(self, status_code: int, allow: str | None, trail: tuple[Any, ...]) -> _Routed:
+        """Answer a request that nothing takes; its plan is kept."""
+        containers = tuple([step for step in trail if hasattr(step, "routes")]) if trail else ()
+        plan = self._refusals.get((status_code, allow, containers))
+        if plan is None:
+            refusal = _Refusal(HTTPException(status_code, headers=None if allow is None else {"allow": allow}))
+            middleware, handlers, app = self._surroundings(containers, HTTP)
+            direct: Any = None if middleware else refusal
+            plan = Plan(refusal.call, middleware, handlers, app=app, router=self._outermost, direct=direct)
+            plan.lives = lives_of(self.router, containers)
+            if not any(step.passing for step in containers):
+                if len(self._refusals) >= _PLANS_LIMIT:
+                    self._refusals.clear()
+                self._refusals[status_code, allow, containers] = plan
+        return plan, {}, "", ()
+
     def _refuse(self, error: HTTPException, kind: int) -> _Routed:
         logger.info("refused: %s", error.detail)
         return self._miss(error, (), kind)
@@ -407,7 +471,7 @@ class Dispatcher:
         allow = ", ".join(sorted(miss.allowed | {"OPTIONS"}))
         if method == "OPTIONS":
             return self._respond(lambda: Response(headers={"allow": allow}), miss.trail)
-        return self._miss(HTTPException(405, headers={"allow": allow}), miss.trail)
+        return self._refusal(405, allow, miss.trail)
 
 
 def websocket_paths(router: Router, prefix: str = "", around: tuple[Router, ...] = ()) -> list[str]:
@@ -435,6 +499,28 @@ class _AlwaysRouter(Router):
         super().__init__(default=endpoint, redirect_slashes=False)
 
 
+class _Refusal:
+    """Answers with an error: a handler that needs nothing of the request (see `Plan.direct`)."""
+
+    is_async = False
+    inline = True
+
+    def __init__(self, error: HTTPException) -> None:
+        self._error = error
+
+    def invoke(self, connection: Any) -> Response:
+        """Return the answer, or raise the error where an exception handler may want it."""
+        if any(connection._place.handlers):
+            self.call(connection)
+        return self._error.response()
+
+    def call(self, connection: Any) -> NoReturn:
+        """Raise the error."""
+        error = self._error
+        # A new one each time: through its traceback, one that is kept would hold whatever it has passed through.
+        raise HTTPException(error.status_code, error.detail, error.headers)
+
+
 class _NoRoutes:
     """The routes of a router whose answers are found in another way."""
 
@@ -445,6 +531,10 @@ _NO_ROUTES: Any = _NoRoutes()
 
 _UNREADABLE = Target("GET", "", "/", "localhost", "localhost")
 """Stands for a target that could not be read."""
+
+
+def _first_segments(path: str, count: int) -> str:
+    return "/".join(path.split("/", count + 1)[: count + 1])
 
 
 def _redirects(step: Any) -> bool:

@@ -148,7 +148,7 @@ def explain_target(app: Any, kind: int, target: Target) -> Explanation:
     segments = target.path.split("/")[1:] if target.path else [""]
     asked = _Asked(kind, target.method, target.host, segments)
     try:
-        found, location, miss = getattr(app, "dispatcher", router.dispatcher).decide(kind, target, segments)
+        found, location, miss = getattr(app, "dispatcher", router.dispatcher).decide(kind, target)
     except Exception as error:  # a convertor of the user's
         return Explanation("500", f"a convertor failed: {type(error).__name__}: {error}")
     steps = [] if "\0" in target.path else asked.steps(router, 0, ())

@@ -41,6 +41,8 @@ def found_by(router: Router, memory: Memory, search: Search, request: HTTPServer
 class _Asked:
     """A rule router in the place of a table: see `dualroute.matching.Finder`."""
 
+    default = None
+
     def __init__(self, router: Router, memory: Memory) -> None:
         self._router = router
         self._memory = memory

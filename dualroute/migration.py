@@ -263,7 +263,7 @@ class _Asker:
         kind = matching.WEBSOCKET if (method,) == WEBSOCKET else matching.HTTP
         host = host.lower().partition(":")[0]
         try:
-            found, location, miss = self._decide(kind, Target(method, "", path, host, host), path.split("/")[1:])
+            found, location, miss = self._decide(kind, Target(method, "", path, host, host))
         except Exception:  # a convertor of ours, most likely
             return "answered 500"
         if location is not None:

@@ -33,7 +33,7 @@ from dualroute.rulehandlers import (
     require_call,
 )
 from dualroute.serving import Servable
-from dualroute.targets import Target
+from dualroute.targets import Target, target_from_environ, target_from_scope
 
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
@@ -75,6 +75,10 @@ class Search:
     def request(self) -> HTTPServerRequest:
         """Return the request that matchers see."""
         scope, environ, target = self.given or (None, None, None)
+        if target is None and scope is not None:
+            target = target_from_scope(scope)
+        elif target is None and environ is not None:
+            target = target_from_environ(environ)
         if target is None:  # a question about the table, where there is no request
             path = "/" + "/".join(self.segments)
             target = Target(self.method, "", path, self.host, self.host)

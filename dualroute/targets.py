@@ -24,9 +24,10 @@ from dualroute.types import Environ, Scope
 __all__ = [
     "Target",
     "authority_of_scope",
-    "has_known_host",
     "host_of",
-    "knows_host",
+    "is_plain",
+    "known_host",
+    "known_host_in",
     "require_host",
     "target_from_environ",
     "target_from_scope",
@@ -39,7 +40,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Hosts seen and found well-formed, with their lower-case names.  A client chooses its Host, so the memory is bounded.
 _known_hosts: dict[str, str] = {}
-_known_raw_hosts: set[bytes | None] = set()
+_known_raw_hosts: dict[bytes | None, str] = {}
 _KNOWN_HOSTS_LIMIT = 1024
 
 
@@ -126,24 +127,29 @@ def host_of(authority: str) -> str:
             _known_hosts.clear()
             _known_raw_hosts.clear()
         _known_hosts[authority] = host
-        _known_raw_hosts.add(authority.encode("latin-1"))
+        _known_raw_hosts[authority.encode("latin-1")] = host
     return host
 
 
-def has_known_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether the headers in an ASGI scope have one Host, which was seen before and is well-formed."""
-    host = None
+def known_host_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the host by the headers of an ASGI scope, where they have one that was seen before; None otherwise."""
+    authority = None
     for name, value in headers:
         if name == b"host":
-            if host is not None:
-                return False
-            host = value
-    return host in _known_raw_hosts
+            if authority is not None:
+                return None
+            authority = value
+    return _known_raw_hosts.get(authority)
 
 
-def knows_host(authority: str | None) -> bool:
-    """Tell whether a Host was seen before and is well-formed."""
-    return authority in _known_hosts
+def known_host(environ: Environ) -> str | None:
+    """Return the host by a WSGI environ, where it has one that was seen before; None otherwise."""
+    return _known_hosts.get(environ.get("HTTP_HOST", ""))
+
+
+def is_plain(path: str) -> bool:
+    """Tell whether a path needs no closer look: it starts with a slash, and is ASCII without a NUL."""
+    return path.isascii() and path[:1] == "/" and "\0" not in path
 
 
 def require_host(authority: str) -> str:

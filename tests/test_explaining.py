@@ -100,7 +100,7 @@ asked_paths = st.lists(st.sampled_from(["a", "b", "", "7", "a7", "x"]), min_size
 def test_what_is_said_is_what_the_dispatcher_decides(app: DualRoute, path: str, method: str, host: str) -> None:
     for kind in (HTTP, WEBSOCKET):
         target = Target("GET" if kind == WEBSOCKET else method, "", path, host, host)
-        found, location, miss = app.dispatcher.decide(kind, target, path.split("/")[1:])
+        found, location, miss = app.dispatcher.decide(kind, target)
         said = explain_target(app, kind, target)
         assert said.trail == (found[0] if found is not None else ())
         assert said.location == location

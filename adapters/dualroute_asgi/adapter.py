@@ -72,10 +72,11 @@ class ASGIAdapter:
         response: Response | None = None
         try:
             direct = plan.direct
-            if direct is not None and direct.is_async:
-                # What most requests need: no exchange but the call of an `async def` that returns a response.
+            if direct is not None and (direct.is_async or direct.inline):
+                # What most requests need: no exchange but the call of a function that returns a response.
                 try:
-                    response = await direct.invoke(request)
+                    outcome = direct.invoke(request)
+                    response = await outcome if direct.is_async else outcome
                 except Exception as error:
                     response = await self._drive(after_failure(plan, request, error), request)
                 except asyncio.CancelledError as error:
