@@ -139,7 +139,11 @@ def building_section(
         for name in names:
             if turn == 0 or not candidates[name].slow:
                 timings[name].append(Timing(**_in_a_process("time", name, count)))
-    weights = {name: Memory(**_in_a_process("weigh", name, count)) for name in names} if weigh else {}
+    sizes = {name: min(count, candidates[name].weighed or count) for name in names}
+    weights = {name: Memory(**_in_a_process("weigh", name, sizes[name])) for name in names} if weigh else {}
+    kept = {
+        name: weight.kept / len(_declared(candidates[name], sizes[name]).groups[""]) for name, weight in weights.items()
+    }
     built = Times(times={name: [timing.build for timing in each] for name, each in timings.items()})
     added = Times(times={name: [timing.add for timing in each] for name, each in timings.items()})
     rows = [
@@ -148,17 +152,23 @@ def building_section(
     notes = [""]
     for name in names:
         weight = weights.get(name)
+        memory = [f"{weight.peak / MIB:.2f}", f"{weight.kept / MIB:.2f}", f"{kept[name]:.0f}"] if weight else ["-"] * 3
         rows.append(
             [
                 f"  {name}",
                 f"{built.seconds(name) * 1e3:.2f}",
                 f"{_ratio(built, name):.2f}",
-                *_weight_cells(weight, count // 2 if name == DICT else count),
+                *memory,
                 f"{added.seconds(name) * 1e3:.3f}",
                 f"{_ratio(added, name):.2f}",
             ]
         )
-        notes.append("one round" if candidates[name].slow else "static paths only" if name == DICT else "")
+        remarks = [
+            "one round" if candidates[name].slow else "",
+            f"memory: of {sizes[name]} routes" if sizes[name] < count else "",
+            "static paths only" if name == DICT else "",
+        ]
+        notes.append(", ".join(filter(None, remarks)))
     rows += [[f"  {name}", *["-"] * 7] for name in missing]
     notes += missing.values()
     charts = [
@@ -166,8 +176,7 @@ def building_section(
         Bars("matching-add", f"Adding a route to a table of {count}", "ms", _scaled(added, 1e3)),
     ]
     if weights:
-        kept = {name: weight.kept / MIB for name, weight in weights.items()}
-        charts.append(Bars("matching-memory", f"What a table of {count} routes keeps in memory", "MiB", kept))
+        charts.append(Bars("matching-memory", f"Memory for each route in a table of {count}", "bytes", kept))
     lines = [f"{line}  {note}".rstrip() for line, note in zip(aligned(rows).splitlines(), notes, strict=True)]
     return Section(f"Route matching: building a table of {count}", "\n".join(lines), charts)
 
@@ -175,12 +184,6 @@ def building_section(
 def _ratio(times: Times, name: str) -> float:
     """Return the median ratio to ours, over the rounds that a candidate had."""
     return median(own / ours for own, ours in zip(times.times[name], times.times[OURS], strict=False))
-
-
-def _weight_cells(weight: Memory | None, count: int) -> list[str]:
-    if weight is None:
-        return ["-"] * 3
-    return [f"{weight.peak / MIB:.2f}", f"{weight.kept / MIB:.2f}", f"{weight.kept / count:.0f}"]
 
 
 def _scaled(times: Times, factor: float) -> dict[str, float]:

@@ -68,6 +68,8 @@ class Candidate:
     """Why it is left out, by the name of a shape or a look-up."""
     slow: ClassVar[bool] = False
     """Whether a table of some thousand routes takes it seconds."""
+    weighed: ClassVar[int | None] = None
+    """How many routes at most its memory is measured with; as many as there are where it is None."""
 
     def __init__(self) -> None:
         self.imported: dict[str, Any] = {name: import_module(name) for name in self.modules}
@@ -251,6 +253,7 @@ class Litestar(Candidate):
         "adversary: chains": "does not go back",
     }
     slow = True
+    weighed = 1000  # What it takes grows with the square, to minutes where allocations are traced.
 
     def __init__(self) -> None:
         super().__init__()

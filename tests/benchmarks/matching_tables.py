@@ -84,7 +84,7 @@ LOOKUPS = (
     "last, with parameters",
     "last, static",
     "404, no such resource",
-    "404, after all but the last segment",
+    "404, in the last segment",
     "405, last route",
 )
 """The kinds of look-ups in a table of REST shape."""
