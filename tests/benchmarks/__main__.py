@@ -1,14 +1,12 @@
-"""``python -m tests.benchmarks [--rounds N] [--seconds S] [NAME ...]`` prints the tables of the cases so named."""
+"""``python -m tests.benchmarks [--rounds N] [--seconds S] [--write FOLDER] [NAME ...]`` prints the tables so named."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from tests.benchmarks import bridges
-from tests.benchmarks.bridge_memory import memory, memory_table
-from tests.benchmarks.cases import CASES, OURS
-from tests.benchmarks.harness import environment, measure, summary, table
-from tests.benchmarks.imports import imports_table, measure_imports
+from tests.benchmarks.harness import environment
+from tests.benchmarks.sources import SOURCES, Run
 
 
 def main() -> None:
@@ -20,32 +18,25 @@ def main() -> None:
         help="part of a table's name, such as 'ASGI hello'; 'bridges' stands for all about mounted apps, 'imports' for"
         " what it takes to import a framework",
     )
-    parser.add_argument("--rounds", type=int, default=7, help="turns for each candidate (default: 7)")
-    parser.add_argument("--seconds", type=float, default=0.2, help="how long a turn is (default: 0.2)")
+    parser.add_argument(
+        "--rounds", type=int, default=Run.rounds, help="turns for each candidate (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=Run.seconds, help="how long a turn is (default: %(default)s)")
+    parser.add_argument("--list", action="store_true", help="print the names, and measure nothing")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write the tables and charts to a folder as well")
     options = parser.parse_args()
     names = [name.lower() for name in options.names]
-
-    def named(title: str) -> bool:
-        return not names or any(name in title.lower() for name in names)
-
+    sources = [source for source in SOURCES if not names or any(name in source.name.lower() for name in names)]
+    if not sources:
+        parser.error("no table has such a name: --list shows them")
+    if options.list:
+        print("\n".join(source.name for source in sources))
+        return
     print(environment())
-    results = []
-    for case in CASES:
-        if named(case.name):
-            results.append(measure(case, rounds=options.rounds, seconds=options.seconds))
-            print(f"\n{table(results[-1])}", flush=True)
-    if results:
-        print(f"\n{summary(results, OURS)}")
-    for line in bridges.lines():
-        if named(f"bridges {line.name}"):
-            print(
-                f"\n{bridges.table(bridges.measure(line, rounds=options.rounds, seconds=options.seconds))}", flush=True
-            )
-    for protocol, direction in bridges.DIRECTIONS.items():
-        if named(f"bridges {direction}: memory"):
-            print(f"\n{memory_table(memory(protocol, rounds=min(options.rounds, 3)))}", flush=True)
-    if named("imports"):
-        print(f"\n{imports_table(measure_imports(rounds=max(options.rounds, 9)))}")
+    run = Run(rounds=options.rounds, seconds=options.seconds)
+    for source in sources:
+        run.take(source)
+    run.finish(options.write)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from http import HTTPStatus
 from queue import SimpleQueue
 from typing import Any
@@ -21,17 +20,10 @@ from asgiref.wsgi import WsgiToAsgi
 from uvicorn.middleware.wsgi import _WSGIMiddleware
 
 from dualroute import ASGIApp, DualRoute, WSGIApp
-from tests.benchmarks.harness import RAW, App
+from tests.benchmarks.harness import RAW, App, Unable
 from tests.benchmarks.raw import loop_in_thread
 
 __all__ = ["MAKERS", "OURS", "Maker", "Unable"]
-
-
-@dataclass(frozen=True)
-class Unable:
-    """In place of a candidate: why it does not take part."""
-
-    reason: str
 
 
 Maker = Callable[[App, int | None, ExitStack], App | Unable]

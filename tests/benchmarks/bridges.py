@@ -19,7 +19,7 @@ from tests.benchmarks.bridge_peers import MAKERS, OURS, Unable
 from tests.benchmarks.bridge_servers import Traffic, server
 from tests.benchmarks.harness import Answer, App, Times, aligned, timed
 
-__all__ = ["DIRECTIONS", "KNOWN", "SIZE", "Line", "LineResult", "lines", "measure", "table"]
+__all__ = ["DIRECTIONS", "KNOWN", "SIZE", "Line", "LineResult", "figure", "lines", "measure", "table"]
 
 SIZE = 64 * 1_048_576
 """How many bytes are carried up or down."""
@@ -156,7 +156,8 @@ def table(result: LineResult) -> str:
     for name in MAKERS[line.protocol]:
         cells = [f"  {name}"]
         if name in result.times:
-            cells += [_figure(line, result.seconds(name)), f"{result.spread(name) / 2:.1%}"]
+            shown = figure(line, result.seconds(name))
+            cells += [f"{shown:.0f}" if line.unit == "MiB/s" else f"{shown:.1f}", f"{result.spread(name) / 2:.1%}"]
             cells += [f"{result.ratio(name, to=our):.2f}" for our in ours]
         else:
             cells += ["-"] * (2 + len(ours))
@@ -165,7 +166,8 @@ def table(result: LineResult) -> str:
     return "\n".join(row + note for row, note in zip(aligned(rows).splitlines(), notes, strict=True))
 
 
-def _figure(line: Line, seconds: float) -> str:
+def figure(line: Line, seconds: float) -> float:
+    """Return the seconds that a request took as a figure in the unit of its line."""
     if line.unit == "MiB/s":
-        return f"{line.traffic.volume / MIB / seconds:.0f}"
-    return f"{seconds * 1e6:.1f}" if line.unit == "µs" else f"{seconds * 1e3:.1f}"
+        return line.traffic.volume / MIB / seconds
+    return seconds * (1e6 if line.unit == "µs" else 1e3)

@@ -2,146 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-from tests.benchmarks import falcons, ours, raw, starlettes
-from tests.benchmarks.harness import RAW, Answer, App, Case
+from tests.benchmarks import asked, ours, raw
+from tests.benchmarks.harness import OURS, Answer, App, Case, Result, Unable, table
+from tests.benchmarks.report import Bars, Section, slug
 
-__all__ = ["CASES", "OURS"]
+__all__ = ["CASES", "MODULES", "OURS", "candidates", "section"]
 
-OURS = "dualroute"
+MODULES = {
+    "Starlette": "starlettes",
+    "Falcon": "falcons",
+    "BlackSheep": "blacksheeps",
+    "Litestar": "litestars",
+    "Quart": "quarts",
+    "Flask": "flasks",
+    "Bottle": "bottles",
+    "Django": "djangos",
+}
+"""The modules with the candidates of others."""
 
-HELLO = Answer(200, b"hello, world")
-USER = Answer(200, b'{"id":42}')
-NOT_FOUND = Answer(404, b"Not Found")
-NOT_ALLOWED = Answer(405, b"Method Not Allowed")
-
-# A thousand of REST shape; all three spell parameters alike.
-MANY = [
-    path
-    for index in range(500)
-    for path in (f"/api/v1/resource{index}", f"/api/v1/resource{index}/{{id:int}}/items/{{name}}")
-]
-LAST = "/api/v1/resource499/7/items/pen"
-
-
-def _asgi_hello(answer: Answer) -> dict[str, App]:
-    return {
-        RAW: raw.asgi(answer),
-        OURS: ours.hello(ours.hello_async),
-        "Starlette": starlettes.hello(starlettes.hello_async),
-        "Falcon": falcons.asgi(falcons.HelloAsync(), "/hello"),
-    }
+AT_ONCE = 64
 
 
-def _asgi_hello_def(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.asgi(HELLO),
-        "raw, in an executor": raw.asgi_in_executor(HELLO),
-        OURS: ours.hello(ours.hello_def),
-        "dualroute, sync_to_thread=False": ours.hello(ours.hello_def, sync_to_thread=False),
-        "Starlette": starlettes.hello(starlettes.hello_def),
-        "Falcon": falcons.asgi(falcons.HelloInThread(), "/hello"),
-    }
+def candidates(protocol: str, question: str, stack: ExitStack) -> dict[str, App | Unable]:
+    """Return the candidates for what is asked, by name: see `asked`.  Peers that are not installed are Unable."""
+    made: dict[str, App | Unable] = {}
+
+    def add(module: Any) -> None:
+        offered: asked.Candidates = getattr(module, protocol.upper(), {})
+        for name, make in offered.get(question, {}).items():
+            made[name] = make(stack)
+
+    add(raw)
+    add(ours)
+    for peer, module in MODULES.items():
+        try:
+            add(import_module(f"tests.benchmarks.{module}"))
+        except ImportError as error:
+            made[peer] = Unable(str(error))
+    return made
 
 
-def _asgi_user(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.asgi_user,
-        OURS: ours.user(ours.user_async),
-        "Starlette": starlettes.user(),
-        "Falcon": falcons.asgi(falcons.UserAsync(), "/users/{id:int}"),
-    }
+def _makes(protocol: str, question: str) -> Callable[[ExitStack], Mapping[str, App | Unable]]:
+    return lambda stack: candidates(protocol, question, stack)
 
 
-def _asgi_class(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.asgi(HELLO),
-        OURS: ours.hello(ours.HelloAsync),
-        "Starlette": starlettes.hello(starlettes.Hello),
-        "Falcon": falcons.asgi(falcons.HelloAsync(), "/hello"),
-    }
+def _both(question: str, path: str, answer: Answer, **options: Any) -> list[Case]:
+    return [
+        Case(f"{protocol.upper()} {question}", protocol, path, answer, _makes(protocol, question), **options)
+        for protocol in ("asgi", "wsgi")
+    ]
 
 
-def _asgi_many(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.asgi(HELLO),
-        OURS: ours.many(ours.hello_async, MANY),
-        "Starlette": starlettes.many(MANY),
-        "Falcon": falcons.asgi(falcons.ItemAsync(), *MANY),
-    }
+def _hop(name: str, **options: Any) -> Case:
+    """Return a case of a `def` under ASGI."""
+    make = _makes("asgi", asked.DEF)
+    return Case(f"ASGI {name}", "asgi", "/hello", asked.HELLO, make, references=(raw.IN_EXECUTOR,), **options)
 
 
-def _wsgi_hello(answer: Answer) -> dict[str, App]:
-    return {
-        RAW: raw.wsgi(answer),
-        OURS: ours.hello(ours.hello_def),
-        "Falcon": falcons.wsgi(falcons.Hello(), "/hello"),
-    }
+def _hops() -> list[Case]:
+    cases = [_hop(asked.DEF), _hop(f"{asked.DEF}, {AT_ONCE} at once", at_once=AT_ONCE)]
+    if find_spec("uvloop"):
+        import uvloop
+
+        loop = uvloop.new_event_loop
+        cases.append(_hop(f"{asked.DEF}, uvloop", loop_factory=loop))
+        cases.append(_hop(f"{asked.DEF}, {AT_ONCE} at once, uvloop", at_once=AT_ONCE, loop_factory=loop))
+    return cases
 
 
-def _wsgi_hello_async(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.wsgi(HELLO),
-        "raw, on a loop in a thread": raw.wsgi_on_loop(HELLO, stack),
-        OURS: ours.hello(ours.hello_async),
-        "async_to_sync": raw.wsgi_async_to_sync(HELLO),
-    }
+def _cases() -> list[Case]:
+    post: dict[str, Any] = {"method": "POST", "body": asked.DOCUMENT, "content_type": "application/json"}
+    form = {"method": "POST", "body": asked.FORM_BODY, "content_type": "application/x-www-form-urlencoded"}
+    field = Answer(200, asked.FORM_VALUE.encode())
+    return [
+        Case(f"ASGI {asked.ASYNC}", "asgi", "/hello", asked.HELLO, _makes("asgi", asked.ASYNC)),
+        Case(f"WSGI {asked.DEF}", "wsgi", "/hello", asked.HELLO, _makes("wsgi", asked.DEF)),
+        *_both(asked.CLASS, "/hello", asked.HELLO, references=(ours.FUNCTION,)),
+        *_both(asked.JSON, "/users/42", asked.USER),
+        *_both(asked.ECHO, "/echo", Answer(200, asked.DOCUMENT), **post),
+        *_both(asked.MIDDLEWARE, "/hello", asked.LAYERED),
+        *_both(asked.WRONG_PATH, "/nowhere", asked.NOT_FOUND),
+        *_both(asked.WRONG_METHOD, "/hello", asked.NOT_ALLOWED, method="POST"),
+        *_both(asked.FORM, "/form", field, **form),
+        *_both(asked.MANY, asked.LAST, asked.HELLO),
+        *_hops(),
+        Case(
+            f"WSGI {asked.ASYNC}",
+            "wsgi",
+            "/hello",
+            asked.HELLO,
+            _makes("wsgi", asked.ASYNC),
+            references=(raw.ON_LOOP, raw.TO_SYNC),
+        ),
+    ]
 
 
-def _wsgi_user(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.wsgi_user,
-        OURS: ours.user(ours.user_def),
-        "Falcon": falcons.wsgi(falcons.User(), "/users/{id:int}"),
-    }
+CASES = tuple(_cases())
 
 
-def _wsgi_class(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.wsgi(HELLO),
-        OURS: ours.hello(ours.HelloDef),
-        "Falcon": falcons.wsgi(falcons.Hello(), "/hello"),
-    }
-
-
-def _wsgi_many(stack: ExitStack) -> dict[str, App]:
-    return {
-        RAW: raw.wsgi(HELLO),
-        OURS: ours.many(ours.hello_def, MANY),
-        "Falcon": falcons.wsgi(falcons.Item(), *MANY),
-    }
-
-
-def _asgi(name: str, path: str, answer: Answer, make: Any, **options: Any) -> Case:
-    return Case(f"ASGI {name}", "asgi", path, answer, make, **options)
-
-
-def _wsgi(name: str, path: str, answer: Answer, make: Any, **options: Any) -> Case:
-    options.setdefault("peers", ("Falcon",))
-    return Case(f"WSGI {name}", "wsgi", path, answer, make, **options)
-
-
-CASES = (
-    _asgi("hello, async def", "/hello", HELLO, lambda stack: _asgi_hello(HELLO)),
-    _asgi("hello, def", "/hello", HELLO, _asgi_hello_def, peers=("raw, in an executor", "Starlette", "Falcon")),
-    _asgi("one parameter, JSON", "/users/42", USER, _asgi_user),
-    _asgi("class endpoint", "/hello", HELLO, _asgi_class),
-    _asgi("404", "/nowhere", NOT_FOUND, lambda stack: _asgi_hello(NOT_FOUND)),
-    _asgi("405", "/hello", NOT_ALLOWED, lambda stack: _asgi_hello(NOT_ALLOWED), method="POST"),
-    _asgi("last of 1,000 routes", LAST, HELLO, _asgi_many),
-    _wsgi("hello, def", "/hello", HELLO, lambda stack: _wsgi_hello(HELLO)),
-    _wsgi(
-        "hello, async def",
-        "/hello",
-        HELLO,
-        _wsgi_hello_async,
-        peers=("raw, on a loop in a thread", "async_to_sync"),
-    ),
-    _wsgi("one parameter, JSON", "/users/42", USER, _wsgi_user),
-    _wsgi("class endpoint", "/hello", HELLO, _wsgi_class),
-    _wsgi("404", "/nowhere", NOT_FOUND, lambda stack: _wsgi_hello(NOT_FOUND)),
-    _wsgi("405", "/hello", NOT_ALLOWED, lambda stack: _wsgi_hello(NOT_ALLOWED), method="POST"),
-    _wsgi("last of 1,000 routes", LAST, HELLO, _wsgi_many),
-)
+def section(result: Result) -> Section:
+    """Return the table and the chart of one case."""
+    name = result.case.name
+    values = {candidate: result.seconds(candidate) * 1e6 for candidate in result.times}
+    return Section(name, table(result), [Bars(slug(name), f"{name}: time of a request", "µs", values)])

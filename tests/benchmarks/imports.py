@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from tests.benchmarks.harness import aligned
+from tests.benchmarks.report import Bars, Section
 
-__all__ = ["CANDIDATES", "OURS", "PEER", "ImportResult", "imports_table", "measure_imports"]
+__all__ = ["CANDIDATES", "OURS", "PEER", "ImportResult", "imports_table", "measure_imports", "section"]
 
 OURS = "dualroute"
 PEER = "werkzeug.datastructures"
@@ -95,3 +96,9 @@ def imports_table(result: ImportResult) -> str:
         shown = [f"{result.seconds(name) * 1e3:.1f}", f"{result.spread(name) / 2:.1%}", f"{result.ratio(name):.2f}"]
         rows.append([name, *shown])
     return aligned(rows)
+
+
+def section(result: ImportResult) -> Section:
+    """Return the table of a result, and its chart."""
+    values = {name: result.seconds(name) * 1e3 for name in result.times}
+    return Section("Imports", imports_table(result), [Bars("imports", "What it takes to import", "ms", values)])

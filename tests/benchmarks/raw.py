@@ -5,34 +5,46 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 from asgiref.sync import async_to_sync
 
-from tests.benchmarks.harness import Answer, App
+from tests.benchmarks import asked
+from tests.benchmarks.harness import RAW, Answer, App
 
-PREFIX = len("/users/")
+__all__ = ["ASGI", "IN_EXECUTOR", "ON_LOOP", "TO_SYNC", "WSGI", "loop_in_thread"]
+
+IN_EXECUTOR = "raw, in an executor"
+ON_LOOP = "raw, on a loop in a thread"
+TO_SYNC = "raw, async_to_sync"
+
+_TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
+_PREFIX = len("/users/")
 
 
-def asgi(answer: Answer) -> App:
+def asgi(answer: Answer, headers: Iterable[tuple[str, str]] = ()) -> App:
     """Return an ASGI app that gives `answer`."""
+    further = [(name.encode(), value.encode()) for name, value in headers]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send(_start(answer.status, b"text/plain; charset=utf-8", answer.body))
+        await send(_start(answer.status, _TEXT, answer.body, further))
         await send({"type": "http.response.body", "body": answer.body})
 
     return app
 
 
-def wsgi(answer: Answer) -> App:
+def wsgi(answer: Answer, headers: Iterable[tuple[str, str]] = ()) -> App:
     """Return a WSGI app that gives `answer`."""
     line = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+    further = list(headers)
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response(line, [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(answer.body)))])
+        start_response(line, [*_headers(_TEXT, answer.body), *further])
         return [answer.body]
 
     return app
@@ -40,15 +52,38 @@ def wsgi(answer: Answer) -> App:
 
 async def asgi_user(scope: Any, receive: Any, send: Any) -> None:
     """Answer ``/users/{id}``."""
-    body = _json({"id": int(scope["path"][PREFIX:])})
-    await send(_start(200, b"application/json", body))
-    await send({"type": "http.response.body", "body": body})
+    await _answer(send, _JSON, asked.dumps({"id": int(scope["path"][_PREFIX:])}).encode())
 
 
 def wsgi_user(environ: Any, start_response: Any) -> list[bytes]:
     """Answer ``/users/{id}``."""
-    body = _json({"id": int(environ["PATH_INFO"][PREFIX:])})
-    start_response("200 OK", [("content-type", "application/json"), ("content-length", str(len(body)))])
+    body = asked.dumps({"id": int(environ["PATH_INFO"][_PREFIX:])}).encode()
+    start_response("200 OK", _headers(_JSON, body))
+    return [body]
+
+
+async def asgi_echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the document that was sent."""
+    await _answer(send, _JSON, asked.dumps(json.loads(await _body(receive))).encode())
+
+
+def wsgi_echo(environ: Any, start_response: Any) -> list[bytes]:
+    """Answer with the document that was sent."""
+    body = asked.dumps(json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))).encode()
+    start_response("200 OK", _headers(_JSON, body))
+    return [body]
+
+
+async def asgi_form(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with one field of the form that was sent."""
+    await _answer(send, _TEXT, dict(parse_qsl((await _body(receive)).decode()))[asked.FIELD].encode())
+
+
+def wsgi_form(environ: Any, start_response: Any) -> list[bytes]:
+    """Answer with one field of the form that was sent."""
+    sent = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
+    body = dict(parse_qsl(sent))[asked.FIELD].encode()
+    start_response("200 OK", _headers(_TEXT, body))
     return [body]
 
 
@@ -59,9 +94,7 @@ def asgi_in_executor(answer: Answer) -> App:
         return answer.body
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        body = await asyncio.get_running_loop().run_in_executor(None, handler)
-        await send(_start(answer.status, b"text/plain; charset=utf-8", body))
-        await send({"type": "http.response.body", "body": body})
+        await _answer(send, _TEXT, await asyncio.get_running_loop().run_in_executor(None, handler))
 
     return app
 
@@ -105,19 +138,69 @@ def _wsgi_asking(answer: Answer, ask: Callable[[], bytes]) -> App:
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         body = ask()
-        start_response(line, [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))])
+        start_response(line, _headers(_TEXT, body))
         return [body]
 
     return app
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+async def _body(receive: Any) -> bytes:
+    pieces = []
+    more = True
+    while more:
+        message = await receive()
+        pieces.append(message["body"])
+        more = message["more_body"]
+    return b"".join(pieces)
 
 
-def _start(status: int, content_type: bytes, body: bytes) -> dict[str, Any]:
+async def _answer(send: Any, content_type: str, body: bytes) -> None:
+    await send(_start(200, content_type, body, ()))
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(content_type: str, body: bytes) -> list[tuple[str, str]]:
+    return [("content-type", content_type), ("content-length", str(len(body)))]
+
+
+def _start(status: int, content_type: str, body: bytes, further: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": [(b"content-type", content_type), (b"content-length", str(len(body)).encode())],
+        "headers": [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *further,
+        ],
     }
+
+
+ASGI: asked.Candidates = {
+    asked.ASYNC: {RAW: lambda stack: asgi(asked.HELLO)},
+    asked.DEF: {RAW: lambda stack: asgi(asked.HELLO), IN_EXECUTOR: lambda stack: asgi_in_executor(asked.HELLO)},
+    asked.CLASS: {RAW: lambda stack: asgi(asked.HELLO)},
+    asked.JSON: {RAW: lambda stack: asgi_user},
+    asked.ECHO: {RAW: lambda stack: asgi_echo},
+    asked.MIDDLEWARE: {RAW: lambda stack: asgi(asked.HELLO, asked.LAYERS)},
+    asked.WRONG_PATH: {RAW: lambda stack: asgi(asked.NOT_FOUND)},
+    asked.WRONG_METHOD: {RAW: lambda stack: asgi(asked.NOT_ALLOWED)},
+    asked.FORM: {RAW: lambda stack: asgi_form},
+    asked.MANY: {RAW: lambda stack: asgi(asked.HELLO)},
+}
+
+WSGI: asked.Candidates = {
+    asked.DEF: {RAW: lambda stack: wsgi(asked.HELLO)},
+    asked.ASYNC: {
+        RAW: lambda stack: wsgi(asked.HELLO),
+        ON_LOOP: lambda stack: wsgi_on_loop(asked.HELLO, stack),
+        TO_SYNC: lambda stack: wsgi_async_to_sync(asked.HELLO),
+    },
+    asked.CLASS: {RAW: lambda stack: wsgi(asked.HELLO)},
+    asked.JSON: {RAW: lambda stack: wsgi_user},
+    asked.ECHO: {RAW: lambda stack: wsgi_echo},
+    asked.MIDDLEWARE: {RAW: lambda stack: wsgi(asked.HELLO, asked.LAYERS)},
+    asked.WRONG_PATH: {RAW: lambda stack: wsgi(asked.NOT_FOUND)},
+    asked.WRONG_METHOD: {RAW: lambda stack: wsgi(asked.NOT_ALLOWED)},
+    asked.FORM: {RAW: lambda stack: wsgi_form},
+    asked.MANY: {RAW: lambda stack: wsgi(asked.HELLO)},
+}

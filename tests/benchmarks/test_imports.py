@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.benchmarks.harness import environment
-from tests.benchmarks.imports import OURS, PEER, imports_table, measure_imports
-
-pytest.importorskip("falcon", reason="it is imported for comparison")
+from tests.benchmarks.imports import OURS, PEER, measure_imports, section
+from tests.benchmarks.sources import Run
 
 
-def test_importing_dualroute_takes_less_than_twice_what_importing_werkzeug_datastructures_takes() -> None:
+def test_importing_dualroute_takes_less_than_twice_what_importing_werkzeug_datastructures_takes(run: Run) -> None:
     result = measure_imports()
-    print(f"\n{environment()}\n\n{imports_table(result)}")
+    run.show(section(result))
     assert result.ratio(OURS) < 2, f"importing {OURS} takes {result.ratio(OURS):.2f} times as long as {PEER}"

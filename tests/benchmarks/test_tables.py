@@ -1,27 +1,16 @@
-"""The benchmarks as pytest runs them: ``tox -e bench``, or ``pytest -s tests/benchmarks``; ``-k`` picks cases.
+"""The benchmarks as pytest runs them: ``tox -e bench``, or ``pytest -s tests/benchmarks``; ``-k`` picks tables.
 
 Nothing here depends on how fast anything is.  What fails is a candidate that gives a wrong answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.benchmarks.cases import CASES, OURS
-from tests.benchmarks.harness import Case, Result, environment, measure, summary, table
+from tests.benchmarks.sources import IMPORTS, SOURCES, Run, Source
 
 
-@pytest.fixture(scope="module")
-def results() -> Iterator[list[Result]]:
-    collected: list[Result] = []
-    print(f"\n{environment()}")
-    yield collected
-    print(f"\n\n{summary(collected, OURS)}")
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_table(case: Case, results: list[Result]) -> None:
-    results.append(measure(case))
-    print(f"\n{table(results[-1])}")
+# The imports have a test of their own.
+@pytest.mark.parametrize("source", [source for source in SOURCES if source != IMPORTS], ids=lambda source: source.name)
+def test_table(source: Source, run: Run) -> None:
+    run.take(source)
