@@ -19,6 +19,7 @@ from tests.benchmarks.bridge_peers import MAKERS
 from tests.benchmarks.bridge_peers import OURS as OUR_BRIDGES
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.harness import OURS, RAW, Result, measure
+from tests.benchmarks.memory import ASKED, held_table, measure_held
 from tests.benchmarks.report import Bars, Lines, Section
 from tests.benchmarks.sources import SOURCES, Run, Source, summarised
 
@@ -74,6 +75,17 @@ def test_memory_is_measured_in_a_process_of_its_own(server: str) -> None:
     result = memory(server, size=SIZE, rounds=1, names=[name], kinds=["up, chunked"])
     assert result.growths[name]["up, chunked"] is not None
     assert name in memory_table(result)
+
+
+def test_what_a_request_takes_is_measured_for_every_candidate() -> None:
+    assert set(ASKED) <= {case.name for case in CASES}
+    case = next(case for case in CASES if case.name == "WSGI five middleware layers")
+    result = measure_held(case, requests=10)
+    shown = held_table(result)
+    assert all(name in shown for name in result.held)
+    assert result.held[OURS].blocks > 0
+    assert result.held[OURS].peak > 0
+    assert result.held[OURS].cycles == 0
 
 
 def test_imports_are_measured_in_interpreters_of_their_own() -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "App",
     "Case",
     "Driver",
+    "Look",
     "Result",
     "Times",
     "Unable",
@@ -59,6 +60,9 @@ __all__ = [
 
 App = Callable[..., Any]
 """An ASGI or a WSGI application."""
+
+Look = Callable[[], int]
+"""Looks at how much there is of something."""
 
 RAW = "raw"
 """The candidate that the others are compared with: the same answer, made by hand."""
@@ -169,6 +173,17 @@ class Driver:
         """Serve the request `count` times and return the seconds that took."""
         raise NotImplementedError
 
+    def watch(self, app: App, count: int, before: Look, answered: Look) -> list[int]:
+        """Serve the request `count` times, and return by how much `answered` gave more than `before` each time.
+
+        Args:
+            app: the app.
+            count: how many times.
+            before: called before each request.
+            answered: called when it has an answer, before anything of it is given up.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:
         """Give back what the driver holds."""
 
@@ -251,6 +266,24 @@ class ASGIDriver(Driver):
             await asyncio.gather(*(app(dict(scope), _Sender(body).receive, _send) for _ in range(at_once)))
         return (perf_counter() - started) * count / (times * at_once)
 
+    def watch(self, app: App, count: int, before: Look, answered: Look) -> list[int]:
+        return self._runner.run(self._watch(app, count, before, answered))
+
+    async def _watch(self, app: App, count: int, before: Look, answered: Look) -> list[int]:
+        seen = [0] * count
+        last = 0
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal last
+            if message["type"] == "http.response.body":
+                last = answered()
+
+        for index in range(_WARM_UP + count):
+            first = before()
+            await app(dict(self._scope), _Sender(self._body).receive, send)
+            seen[index % count] = last - first
+        return seen
+
     def close(self) -> None:
         self._runner.close()
 
@@ -332,6 +365,26 @@ class WSGIDriver(Driver):
                 pass
             _close(result)
         return perf_counter() - started
+
+    def watch(self, app: App, count: int, before: Look, answered: Look) -> list[int]:
+        seen = [0] * count
+        last = 0
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
+            nonlocal last
+            last = answered()
+            return _write
+
+        for index in range(_WARM_UP + count):
+            first = before()
+            result = app({**self._environ, "wsgi.input": io.BytesIO(self._body)}, start_response)
+            for _chunk in result:
+                last = max(last, answered())
+            _close(result)
+            # Before the next look, so that no request is in another's way.
+            result = _chunk = None
+            seen[index % count] = last - first
+        return seen
 
 
 def _start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -427,9 +480,12 @@ def timed(apps: Mapping[str, App], driver: Driver, *, rounds: int, seconds: floa
     """Time candidates that have been checked, in turns: see `measure`.  Return the seconds that each request took."""
     counts = {name: _count(driver, app, seconds) for name, app in apps.items()}
     times: dict[str, list[float]] = {name: [] for name in apps}
-    for _ in range(rounds):
-        for name, app in apps.items():
-            times[name].append(_round(driver, app, counts[name]))
+    try:
+        for _ in range(rounds):
+            for name, app in apps.items():
+                times[name].append(_round(driver, app, counts[name]))
+    finally:
+        gc.unfreeze()
     return times
 
 
@@ -444,12 +500,10 @@ def _count(driver: Driver, app: App, seconds: float) -> int:
 
 
 def _round(driver: Driver, app: App, count: int) -> float:
+    # What was frozen before an earlier round stays so: it need not be looked at again.
     gc.collect()
     gc.freeze()
-    try:
-        return driver.time(app, count) / count
-    finally:
-        gc.unfreeze()
+    return driver.time(app, count) / count
 
 
 def table(result: Result) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from asgiref.sync import async_to_sync
 
@@ -76,13 +76,12 @@ def wsgi_echo(environ: Any, start_response: Any) -> list[bytes]:
 
 async def asgi_form(scope: Any, receive: Any, send: Any) -> None:
     """Answer with one field of the form that was sent."""
-    await _answer(send, _TEXT, dict(parse_qsl((await _body(receive)).decode()))[asked.FIELD].encode())
+    await _answer(send, _TEXT, _fields(await _body(receive))[asked.FIELD].encode())
 
 
 def wsgi_form(environ: Any, start_response: Any) -> list[bytes]:
     """Answer with one field of the form that was sent."""
-    sent = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
-    body = dict(parse_qsl(sent))[asked.FIELD].encode()
+    body = _fields(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))[asked.FIELD].encode()
     start_response("200 OK", _headers(_TEXT, body))
     return [body]
 
@@ -142,6 +141,15 @@ def _wsgi_asking(answer: Answer, ask: Callable[[], bytes]) -> App:
         return [body]
 
     return app
+
+
+def _fields(sent: bytes) -> dict[str, str]:
+    """Return the fields of a form, in less time than `urllib.parse.parse_qsl` takes."""
+    fields = {}
+    for pair in sent.decode().split("&"):
+        name, _, value = pair.partition("=")
+        fields[unquote_plus(name)] = unquote_plus(value)
+    return fields
 
 
 async def _body(receive: Any) -> bytes:

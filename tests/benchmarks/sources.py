@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.benchmarks import bridge_memory, bridges, cases, imports, report
+from tests.benchmarks import bridge_memory, bridges, cases, imports, memory, report
 from tests.benchmarks.bridges import DIRECTIONS, MIB, Line
 from tests.benchmarks.harness import OURS, Case, Result, measure, summary
 from tests.benchmarks.report import Bars, Section, slug
@@ -132,7 +132,9 @@ def _further(name: str, sections: _Sections) -> Source:
 IMPORTS = Source("imports", _imports)
 
 # What modules of their own measure: each has a function `sections(*, rounds, seconds)`, and a line here.
-FURTHER: dict[str, _Sections] = {}
+FURTHER: dict[str, _Sections] = {
+    "memory of a request": memory.sections,
+}
 
 SOURCES = (
     *(_case(case) for case in cases.CASES),
