@@ -44,7 +44,7 @@ def test_every_candidate_gives_the_right_answer(case: Case, monkeypatch: pytest.
 
 
 def test_a_peer_that_is_not_installed_is_left_out_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cases.MODULES, "Nobody", "nobodys")
+    monkeypatch.setitem(cases.MODULES["wsgi"], "Nobody", "nobodys")
     case = next(case for case in CASES if case.name == "WSGI hello, def")
     result = measure(case, rounds=1, seconds=0)
     assert "Nobody: left out, " in cases.section(result).text

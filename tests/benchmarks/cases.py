@@ -15,16 +15,23 @@ from tests.benchmarks.report import Bars, Section, slug
 __all__ = ["CASES", "MODULES", "OURS", "candidates", "section"]
 
 MODULES = {
-    "Starlette": "starlettes",
-    "Falcon": "falcons",
-    "BlackSheep": "blacksheeps",
-    "Litestar": "litestars",
-    "Quart": "quarts",
-    "Flask": "flasks",
-    "Bottle": "bottles",
-    "Django": "djangos",
+    "asgi": {
+        "Starlette": "starlettes",
+        "Falcon": "falcons",
+        "BlackSheep": "blacksheeps",
+        "Litestar": "litestars",
+        "Quart": "quarts",
+        "Django": "djangos",
+    },
+    "wsgi": {
+        "Starlette": "starlettes",
+        "Falcon": "falcons",
+        "Flask": "flasks",
+        "Bottle": "bottles",
+        "Django": "djangos",
+    },
 }
-"""The modules with the candidates of others."""
+"""The modules with the candidates of others, by protocol."""
 
 AT_ONCE = 64
 
@@ -34,13 +41,13 @@ def candidates(protocol: str, question: str, stack: ExitStack) -> dict[str, App 
     made: dict[str, App | Unable] = {}
 
     def add(module: Any) -> None:
-        offered: asked.Candidates = getattr(module, protocol.upper(), {})
+        offered: asked.Candidates = getattr(module, protocol.upper())
         for name, make in offered.get(question, {}).items():
             made[name] = make(stack)
 
     add(raw)
     add(ours)
-    for peer, module in MODULES.items():
+    for peer, module in MODULES[protocol].items():
         try:
             add(import_module(f"tests.benchmarks.{module}"))
         except ImportError as error:
