@@ -149,11 +149,13 @@ def _bars(chart: Bars) -> Figure:
     # In inches from the edges: what is above and below the bars is as high whatever their number.
     height = 0.3 * len(chart.values) + 1.1
     figure = Figure(figsize=(_WIDTH, height))
-    label = max(map(len, chart.values), default=0) * 0.096 + 0.25
+    label = max((len(name) * (0.096 if is_ours(name) else 0.08) for name in chart.values), default=0) + 0.25
     axes = figure.add_axes((label / _WIDTH, 0.62 / height, 1 - (label + 0.3) / _WIDTH, 1 - 1.08 / height))
     names = list(chart.values)
     figures = list(chart.values.values())
-    bars = axes.barh(names, figures, color=[_OURS if is_ours(name) else _OTHERS for name in names], height=0.72)
+    # Where no bar has our name, all of them are about ours.
+    marked = [is_ours(name) for name in names] if any(map(is_ours, names)) else [True] * len(names)
+    bars = axes.barh(names, figures, color=[_OURS if ours else _OTHERS for ours in marked], height=0.72)
     axes.bar_label(bars, [_written(value) for value in figures], padding=4)
     axes.invert_yaxis()
     axes.set_xlim(0, max(figures, default=1) * 1.12 or 1)

@@ -72,9 +72,8 @@ def summarised(results: list[Result]) -> Section:
     shares = {}
     for result in results:
         peer = result.best_peer()
-        share = None if peer is None else result.relative_overhead(OURS, peer)
-        if share is not None:
-            shares[f"{result.case.name} ({peer})"] = share
+        if peer is not None and (share := result.relative_overhead(OURS, peer)) is not None:
+            shares[f"{result.case.name} ({peer.partition(',')[0]})"] = share
     bars = Bars(
         "every-case", f"Overhead of {OURS} as a part of that of the best peer", "times the peer's overhead", shares
     )
