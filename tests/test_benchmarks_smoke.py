@@ -89,7 +89,6 @@ def test_what_a_request_takes_is_measured_for_every_candidate() -> None:
 
 
 def test_imports_are_measured_in_interpreters_of_their_own() -> None:
-    pytest.importorskip("falcon", reason="it is imported for comparison")
     result = imports.measure_imports(rounds=2)
     assert {len(rounds) for rounds in result.times.values()} == {2}
     shown = imports.section(result).text

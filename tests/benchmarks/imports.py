@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from statistics import median, quantiles
 
 from tests.benchmarks.harness import aligned
@@ -24,7 +25,11 @@ OURS = "dualroute"
 PEER = "werkzeug.datastructures"
 """What the others are compared with: the least of Werkzeug that a WSGI framework on top of it loads."""
 
-CANDIDATES = (OURS, PEER, "starlette.applications", "flask", "falcon")
+CANDIDATES = tuple(
+    name
+    for name in (OURS, PEER, "starlette.applications", "flask", "falcon")
+    if find_spec(name.partition(".")[0]) is not None  # who is not installed is left out
+)
 
 _TIMED = """
 import sys
