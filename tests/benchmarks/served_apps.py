@@ -3,25 +3,23 @@
 The server processes import this module, and ask it for the attribute that `Candidate.attribute` names; only that app
 is made, and only its framework imported.
 
-Nobody may answer from a cache that is looked up by the URL, since a benchmark asks for one URL only.  Litestar and
-BlackSheep keep one in front of their routing; theirs is switched off.
+Nobody may answer from a cache that is looked up by the URL, since a benchmark asks for one URL only: the modules of
+the peers switch theirs off.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-from tests.benchmarks.harness import RAW, Answer, App
+from tests.benchmarks import asked
+from tests.benchmarks.harness import OURS, RAW, Answer, App
 
 __all__ = ["ANSWERS", "CANDIDATES", "FLASK", "HELLO", "OURS", "PATHS", "REFERENCES", "USER", "Candidate"]
-
-OURS = "dualroute"
 
 HELLO = "hello"
 USER = "JSON"
@@ -30,7 +28,7 @@ FLASK = "mounted Flask"
 PATHS = {HELLO: "/hello", USER: "/users/42", FLASK: "/legacy/hello"}
 """What is asked for, by name: a text, JSON with the parameter of the path in it, a text by a Flask app in a mount."""
 
-ANSWERS = {HELLO: Answer(200, b"hello, world"), USER: Answer(200, b'{"id":42}'), FLASK: Answer(200, b"hello, world")}
+ANSWERS: Mapping[str, Answer] = {HELLO: asked.HELLO, USER: asked.USER, FLASK: asked.HELLO}
 
 
 @dataclass(frozen=True)
@@ -56,38 +54,21 @@ class Candidate:
         return f"{' and '.join(absent)} not installed" if absent else ""
 
 
-_dumps = partial(json.dumps, ensure_ascii=False, separators=(",", ":"))
+def _in_process(module: str, protocol: str, question: str, name: str) -> Callable[[], App]:
+    """Return what makes a candidate that takes part in process as well (`cases`)."""
+
+    def make() -> App:
+        offered: asked.Candidates = getattr(import_module(f"tests.benchmarks.{module}"), protocol.upper())
+        return offered[question][name](ExitStack())
+
+    return make
 
 
-# The raw callables, and Flask with nothing around it but what makes it ASGI.
-
-
-def _raw_asgi() -> App:
-    from tests.benchmarks import raw
-
-    return raw.asgi(ANSWERS[HELLO])
-
-
-def _raw_asgi_user() -> App:
-    from tests.benchmarks import raw
-
-    return raw.asgi_user
-
-
-def _raw_wsgi() -> App:
-    from tests.benchmarks import raw
-
-    return raw.wsgi(ANSWERS[HELLO])
-
-
-def _raw_wsgi_user() -> App:
-    from tests.benchmarks import raw
-
-    return raw.wsgi_user
+# Flask, for the mounts, and bridges to it
 
 
 def _flask(path: str) -> Any:
-    """Return a Flask app with a text at `path`, and JSON at ``/users/{id}``."""
+    """Return a Flask app with a text at `path`."""
     import flask
 
     app = flask.Flask("served")
@@ -95,17 +76,7 @@ def _flask(path: str) -> Any:
     def hello() -> flask.Response:
         return flask.Response("hello, world", mimetype="text/plain")
 
-    def user(id: int) -> flask.Response:
-        # jsonify would end the line.
-        return flask.Response(_dumps({"id": id}), mimetype="application/json")
-
     app.add_url_rule(path, view_func=hello)
-    app.add_url_rule("/users/<int:id>", view_func=user)
-    return app
-
-
-def _flask_alone() -> App:
-    app: App = _flask("/hello")
     return app
 
 
@@ -125,52 +96,13 @@ def _a2wsgi_at_path() -> App:
     return _a2wsgi(PATHS[FLASK])
 
 
-# dualroute
-
-
-def _ours_asgi() -> App:
-    from tests.benchmarks import ours
-
-    return ours.hello(ours.hello_async)
-
-
-def _ours_asgi_user() -> App:
-    from tests.benchmarks import ours
-
-    return ours.user(ours.user_async)
-
-
-def _ours_wsgi() -> App:
-    from tests.benchmarks import ours
-
-    return ours.hello(ours.hello_def)
-
-
-def _ours_wsgi_user() -> App:
-    from tests.benchmarks import ours
-
-    return ours.user(ours.user_def)
+# Frameworks with Flask mounted
 
 
 def _ours_mounted() -> App:
     from dualroute import DualRoute, Mount, WSGIApp
 
     return DualRoute(routes=[Mount("/legacy", app=WSGIApp(_flask("/hello")))])
-
-
-# ASGI frameworks
-
-
-def _starlette() -> App:
-    from tests.benchmarks import starlettes
-
-    return starlettes.hello(starlettes.hello_async)
-
-
-def _starlette_user() -> App:
-    from tests.benchmarks import starlettes
-
-    return starlettes.user()
 
 
 def _starlette_mounted() -> App:
@@ -180,60 +112,12 @@ def _starlette_mounted() -> App:
     return Starlette(routes=[Mount("/legacy", app=_a2wsgi("/hello"))])
 
 
-def _falcon_asgi() -> App:
-    from tests.benchmarks import falcons
-
-    app: App = falcons.asgi(falcons.HelloAsync(), "/hello")
-    return app
-
-
-def _falcon_asgi_user() -> App:
-    from tests.benchmarks import falcons
-
-    app: App = falcons.asgi(falcons.UserAsync(), "/users/{id:int}")
-    return app
-
-
-# Neither BlackSheep nor Litestar is needed to check the types here, hence `import_module`.
-
-
-def _blacksheep() -> App:
-    blacksheep: Any = import_module("blacksheep")
-    routing: Any = import_module("blacksheep.server.routing")
-    cached = routing.Router.get_match_by_method_and_path
-    routing.Router.get_match_by_method_and_path = getattr(cached, "__wrapped__", cached)
-    app = blacksheep.Application(router=routing.Router())
-
-    async def hello() -> Any:
-        return blacksheep.text("hello, world")
-
-    async def user(id: int) -> Any:
-        return blacksheep.json({"id": id})
-
-    app.router.add_get("/hello", hello)
-    app.router.add_get("/users/{int:id}", user)
-    made: App = app
-    return made
-
-
 def _blacksheep_mounted() -> App:
-    app: Any = _blacksheep()
+    # Neither BlackSheep nor Litestar is needed to check the types here, hence `import_module`.
+    app: Any = import_module("blacksheep").Application()
     app.mount("/legacy", _a2wsgi("/hello"))
     made: App = app
     return made
-
-
-def _litestar() -> App:
-    litestar: Any = import_module("litestar")
-
-    async def hello() -> str:
-        return "hello, world"
-
-    async def user(id: int) -> dict[str, int]:
-        return {"id": id}
-
-    text = litestar.get("/hello", media_type=litestar.MediaType.TEXT)(hello)
-    return _litestar_of([text, litestar.get("/users/{id:int}")(user)])
 
 
 def _litestar_mounted() -> App:
@@ -243,56 +127,16 @@ def _litestar_mounted() -> App:
     async def legacy(scope: Any, receive: Any, send: Any) -> None:
         await bridge(scope, receive, send)
 
-    return _litestar_of([litestar.asgi("/legacy", is_mount=True, copy_scope=True)(legacy)])
-
-
-def _litestar_of(handlers: list[Any]) -> App:
-    litestar: Any = import_module("litestar")
-    app = litestar.Litestar(handlers, openapi_config=None)
-    router = app.asgi_router
-    router.handle_routing = router._handle_routing
-    made: App = app
-    return made
-
-
-# WSGI frameworks
-
-
-def _falcon_wsgi() -> App:
-    from tests.benchmarks import falcons
-
-    app: App = falcons.wsgi(falcons.Hello(), "/hello")
-    return app
-
-
-def _falcon_wsgi_user() -> App:
-    from tests.benchmarks import falcons
-
-    app: App = falcons.wsgi(falcons.User(), "/users/{id:int}")
-    return app
-
-
-def _bottle() -> App:
-    import bottle
-
-    app = bottle.Bottle(autojson=False)
-    app.install(bottle.JSONPlugin(json_dumps=_dumps))
-
-    def hello() -> str:
-        bottle.response.content_type = "text/plain; charset=utf-8"
-        return "hello, world"
-
-    def user(id: int) -> dict[str, int]:
-        return {"id": id}
-
-    app.route("/hello", callback=hello)
-    app.route("/users/<id:int>", callback=user)
+    app = litestar.Litestar([litestar.asgi("/legacy", is_mount=True, copy_scope=True)(legacy)], openapi_config=None)
+    app.asgi_router.handle_routing = app.asgi_router._handle_routing
     made: App = app
     return made
 
 
 def _bottle_mounted() -> App:
-    app: Any = _bottle()
+    import bottle
+
+    app: Any = bottle.Bottle()
     app.mount("/legacy/", _flask("/hello"))
     made: App = app
     return made
@@ -305,30 +149,10 @@ def _dispatcher_mounted() -> App:
     return DispatcherMiddleware(NotFound(), {"/legacy": _flask("/hello")})
 
 
-def _django() -> App:
-    import django
-    from django.conf import settings
-    from django.core.wsgi import get_wsgi_application
-    from django.http import HttpResponse, JsonResponse
-    from django.urls import path
-
-    def hello(request: Any) -> Any:
-        return HttpResponse(b"hello, world", content_type="text/plain; charset=utf-8")
-
-    def user(request: Any, id: int) -> Any:
-        return JsonResponse({"id": id}, json_dumps_params={"ensure_ascii": False, "separators": (",", ":")})
-
-    urls = type("urls", (), {"urlpatterns": [path("hello", hello), path("users/<int:id>", user)]})
-    # No middleware, as nobody has any here.
-    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=urls, SECRET_KEY="served", MIDDLEWARE=[])
-    django.setup()
-    app: App = get_wsgi_application()
-    return app
+Row = tuple[str, Callable[[], App], tuple[str, ...]]
 
 
-def _candidates(
-    protocol: str, path: str, *rows: tuple[str, Callable[[], App], tuple[str, ...]]
-) -> dict[str, Candidate]:
+def _candidates(protocol: str, path: str, *rows: Row) -> dict[str, Candidate]:
     attribute = f"{protocol}_{path}".lower().replace(" ", "_")
     return {
         name: Candidate(name, f"{attribute}_{number}", make, modules)
@@ -336,28 +160,28 @@ def _candidates(
     }
 
 
+def _known(protocol: str, path: str, question: str, peers: Mapping[str, str]) -> dict[str, Candidate]:
+    """Return the candidates that take part in process as well; `peers` are by name the packages they come in."""
+
+    def row(name: str, module: str, *packages: str) -> Row:
+        return name, _in_process(module, protocol, question, name), packages
+
+    return _candidates(
+        protocol,
+        path,
+        row(RAW, "raw"),
+        row(OURS, "ours"),
+        *(row(name, f"{package}s", package) for name, package in peers.items()),
+    )
+
+
+_ASGI_PEERS = {"Starlette": "starlette", "Falcon": "falcon", "BlackSheep": "blacksheep", "Litestar": "litestar"}
+_WSGI_PEERS = {"Falcon": "falcon", "Bottle": "bottle", "Flask": "flask", "Django": "django"}
+
 CANDIDATES: Mapping[str, Mapping[str, Mapping[str, Candidate]]] = {
     "asgi": {
-        HELLO: _candidates(
-            "asgi",
-            HELLO,
-            (RAW, _raw_asgi, ()),
-            (OURS, _ours_asgi, ()),
-            ("Starlette", _starlette, ("starlette",)),
-            ("Falcon", _falcon_asgi, ("falcon",)),
-            ("BlackSheep", _blacksheep, ("blacksheep",)),
-            ("Litestar", _litestar, ("litestar",)),
-        ),
-        USER: _candidates(
-            "asgi",
-            USER,
-            (RAW, _raw_asgi_user, ()),
-            (OURS, _ours_asgi_user, ()),
-            ("Starlette", _starlette_user, ("starlette",)),
-            ("Falcon", _falcon_asgi_user, ("falcon",)),
-            ("BlackSheep", _blacksheep, ("blacksheep",)),
-            ("Litestar", _litestar, ("litestar",)),
-        ),
+        HELLO: _known("asgi", HELLO, asked.ASYNC, _ASGI_PEERS),
+        USER: _known("asgi", USER, asked.JSON, _ASGI_PEERS),
         FLASK: _candidates(
             "asgi",
             FLASK,
@@ -369,26 +193,8 @@ CANDIDATES: Mapping[str, Mapping[str, Mapping[str, Candidate]]] = {
         ),
     },
     "wsgi": {
-        HELLO: _candidates(
-            "wsgi",
-            HELLO,
-            (RAW, _raw_wsgi, ()),
-            (OURS, _ours_wsgi, ()),
-            ("Falcon", _falcon_wsgi, ("falcon",)),
-            ("Bottle", _bottle, ("bottle",)),
-            ("Flask", _flask_alone, ("flask",)),
-            ("Django", _django, ("django",)),
-        ),
-        USER: _candidates(
-            "wsgi",
-            USER,
-            (RAW, _raw_wsgi_user, ()),
-            (OURS, _ours_wsgi_user, ()),
-            ("Falcon", _falcon_wsgi_user, ("falcon",)),
-            ("Bottle", _bottle, ("bottle",)),
-            ("Flask", _flask_alone, ("flask",)),
-            ("Django", _django, ("django",)),
-        ),
+        HELLO: _known("wsgi", HELLO, asked.DEF, _WSGI_PEERS),
+        USER: _known("wsgi", USER, asked.JSON, _WSGI_PEERS),
         FLASK: _candidates(
             "wsgi",
             FLASK,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tests.benchmarks import bridge_memory, bridges, cases, imports, memory, report
+from tests.benchmarks import bridge_memory, bridges, cases, imports, matching, memory, report, served
 from tests.benchmarks.bridges import DIRECTIONS, MIB, Line
 from tests.benchmarks.harness import OURS, Case, Result, measure, summary
 from tests.benchmarks.report import Bars, Section, slug
@@ -124,15 +125,23 @@ def _imports(run: Run) -> Iterator[Section]:
     yield imports.section(imports.measure_imports(rounds=max(run.rounds, 9)))
 
 
+def _served(*, rounds: int, seconds: float, lines: Sequence[served.Line]) -> Iterator[Section]:
+    return served.sections(rounds=rounds, seconds=max(1.0, seconds * 10), lines=lines)
+
+
 def _further(name: str, sections: _Sections) -> Source:
     return Source(name, lambda run: sections(rounds=run.rounds, seconds=run.seconds))
 
 
 IMPORTS = Source("imports", _imports)
 
-# What modules of their own measure: each has a function `sections(*, rounds, seconds)`, and a line here.
+# What modules of their own measure.
 FURTHER: dict[str, _Sections] = {
     "memory of a request": memory.sections,
+    # There are hundreds of look-ups, each of which is a matter of microseconds.
+    "matching": lambda *, rounds, seconds: matching.sections(rounds=rounds, seconds=seconds / 4),
+    # wrk takes whole seconds.
+    **{f"served {line.name}": functools.partial(_served, lines=(line,)) for line in served.LINES},
 }
 
 SOURCES = (
