@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, TypeVar
 
 from dualroute.callables import describe, is_async_callable
@@ -154,7 +155,7 @@ class Inside:
 
     def exchange(self, connection: HTTPConnection) -> Exchange:
         """Return the exchange that answers `connection`, a new one each time."""
-        return _further_in(self.plan, self.index, connection)
+        return _inwards(self.plan, self.index + 1, connection)
 
 
 Exchange: TypeAlias = Generator[Call, Any, Response | None]
@@ -314,7 +315,7 @@ def exchange(plan: Plan, connection: HTTPConnection, begun: Exchange | None = No
         if begun is not None:
             return (yield from begun)
         if plan.middleware:
-            return (yield from _layer(plan, 0, connection))
+            return (yield from _inwards(plan, 0, connection))
         return (yield from _endpoint(plan, connection))
     except Exception as error:
         response = yield from _recover(plan, connection, error, last=True)
@@ -396,69 +397,131 @@ def _shown(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _layer(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
-    """Run the middleware at `index`, with everything inside it."""
-    function = plan.middleware[index]
+def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
+    """Answer `connection` by the middleware from `index` on, and the endpoint inside it.
+
+    The layers that are open are on a stack here, and not generators inside one another: through those, each step and
+    each exception would pass all layers that are further out.
+    """
+    middleware = plan.middleware
+    layers: list[Generator[Any, Any, Any]] = []
+    # What each layer was given for its yield.
+    given: list[Response | None] = []
+    outcome: Any = None
+    failure: BaseException | None = None
+    resume: Callable[[Any], Any] | None = None
     try:
-        layer = function(connection)
-        if not isinstance(layer, Generator):
-            raise TypeError(
-                f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function"
-            )
-        try:
-            return (yield from _run_layer(plan, index, connection, layer))
-        finally:
-            layer.close()
+        while True:
+            at = index + len(layers)
+            has_answer = at >= len(middleware)
+            if has_answer:
+                try:
+                    outcome = yield from _endpoint(plan, connection)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    failure = error
+            else:
+                layers.append(_NOT_BEGUN)
+                given.append(None)
+                resume = None
+            # Until a layer asks for what is further in.
+            while True:
+                if has_answer:
+                    # It is for the innermost layer that is open.
+                    if failure is not None:
+                        if not layers:
+                            raise failure
+                        # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
+                        resume, outcome, failure = layers[-1].throw, failure, None
+                    elif layers:
+                        given[-1] = outcome
+                        resume = layers[-1].send
+                    else:
+                        return outcome  # type: ignore[no-any-return]  # a response, or None of a websocket
+                    has_answer = False
+                try:
+                    if resume is None:
+                        layer = layers[-1] = _begun(middleware[at], connection)
+                        resume = layer.send
+                    step = resume(outcome)
+                except StopIteration as stop:
+                    outcome = stop.value
+                except BaseException as error:
+                    outcome, failure = None, error
+                else:
+                    outcome = None
+                    if not isinstance(step, Call):
+                        break
+                    if step.nests:
+                        step.args = (*step.args, Inside(plan, index + len(layers) - 1))
+                    try:
+                        outcome, resume = (yield step), layers[-1].send
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        outcome, resume = error, layers[-1].throw
+                    continue
+                # The layer has come to its end.
+                layers.pop()
+                was_given = given.pop()
+                has_answer = True
+                if isinstance(outcome, Response) and not outcome.incomplete:
+                    # One of its own may be for other requests as well: as at the endpoint.
+                    if outcome is not was_given and index + len(layers):
+                        outcome = outcome.copied()
+                elif isinstance(failure, Exception) or (failure is None and not _is_served(outcome, connection)):
+                    try:
+                        outcome = yield from _mended(plan, index + len(layers), connection, outcome, failure)
+                        failure = None
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        failure = error
+    finally:
+        outcome = failure = None  # an exception would hold this frame, and this frame it
+        _close(layers)
+
+
+def _is_served(outcome: Any, connection: HTTPConnection) -> bool:
+    return outcome is None and connection.is_websocket
+
+
+_NOT_BEGUN: Generator[Any, Any, Any] = (nothing for nothing in tuple[Any, ...]())
+
+
+def _begun(function: Middleware, connection: HTTPConnection) -> Generator[Any, Any, Any]:
+    layer = function(connection)
+    if layer.__class__ is not GeneratorType and not isinstance(layer, Generator):
+        raise TypeError(f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function")
+    return layer
+
+
+def _mended(plan: Plan, index: int, connection: HTTPConnection, returned: Any, failure: Exception | None) -> Exchange:
+    """Make a response of what a middleware has returned that is none to be sent, or of what it has raised."""
+    try:
+        if failure is not None:
+            raise failure
+        if isinstance(returned, Response):
+            return (yield from _complete(connection, returned))
+        raise TypeError(
+            f"middleware {describe(plan.middleware[index])} returned {_shown(returned)}; it must return a Response,"
+            " such as the one that its yield gave it"
+        )
     except Exception as error:
         return (yield from _recover(plan, connection, error, last=False))
+    finally:
+        del failure  # as above
 
 
-def _further_in(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
-    """Return the exchange of what is further in than the middleware at `index`."""
-    if index + 1 < len(plan.middleware):
-        return _layer(plan, index + 1, connection)
-    return _endpoint(plan, connection)
-
-
-def _run_layer(plan: Plan, index: int, connection: HTTPConnection, layer: Generator[Any, Any, Any]) -> Exchange:
-    resume: Callable[[Any], Any] = layer.send
-    outcome: Any = None
-    response: Any = None
-    given: Any = None
-    while True:
-        try:
-            step = resume(outcome)
-        except StopIteration as stop:
-            response = stop.value
-            if isinstance(response, Response):
-                if response.incomplete:
-                    break
-                # One of its own may be for other requests as well: as at the endpoint.
-                return response if response is given or not index else response.copied()
-            if response is None and connection.is_websocket:
-                return response
-            raise TypeError(
-                f"middleware {describe(plan.middleware[index])} returned {_shown(response)}; it must return a "
-                "Response, such as the one that its yield gave it"
-            ) from None
-        finally:
-            outcome = None  # an exception would hold this frame, and this frame it
-        try:
-            if isinstance(step, Call):
-                if step.nests:
-                    step.args = (*step.args, Inside(plan, index))
-                outcome = yield step
-            else:
-                outcome = yield from _further_in(plan, index, connection)
-            if not isinstance(step, Call):
-                given = outcome
-            resume = layer.send
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
-            outcome, resume = error, layer.throw
-    return (yield from _complete(connection, response))
+def _close(layers: list[Generator[Any, Any, Any]]) -> None:
+    """Close the layers of an exchange that is given up, from the inside out."""
+    try:
+        while layers:
+            layers.pop().close()
+    finally:
+        if layers:
+            _close(layers)
 
 
 def _recover(plan: Plan, connection: HTTPConnection, error: Exception, *, last: bool) -> Exchange:

@@ -225,9 +225,11 @@ class Response(Servable):
     def copied(self) -> Self:
         """Return a response like this one that can be changed by itself."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        for name in ("_call_asgi", "asgi", "dispatcher", "wsgi"):  # those of this one as an app
-            other.__dict__.pop(name, None)
+        attributes = other.__dict__
+        attributes.update(self.__dict__)
+        if "dispatcher" in attributes:  # those of this one as an app
+            for name in ("_call_asgi", "asgi", "dispatcher", "wsgi"):
+                attributes.pop(name, None)
         if self._headers is not None:
             other._headers = headers = MutableHeaders.__new__(MutableHeaders)
             headers._list = list(self._headers._list)
