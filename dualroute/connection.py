@@ -507,7 +507,10 @@ class HTTPConnection(Generic[StateT]):
     @property
     def method(self) -> str:
         """The HTTP method; GET for a websocket handshake."""
-        return self._target.method
+        if self._environ is not None:
+            return str(self._environ["REQUEST_METHOD"])
+        assert self._given_scope is not None, "a connection has a scope or an environ"
+        return self._given_scope.get("method") or "GET"
 
     @property
     def path(self) -> str:

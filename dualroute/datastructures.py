@@ -192,12 +192,14 @@ class MutableHeaders(Headers):
         """Set the header, replacing the first one of that name and removing the others."""
         key = key.lower()
         _check(key, value)
-        for index, (name, _) in enumerate(self._list):
-            if name == key:
-                self._list[index] = (key, value)
-                self._list[index + 1 :] = [pair for pair in self._list[index + 1 :] if pair[0] != key]
+        pairs = self._list
+        for pair in pairs:
+            if pair[0] == key:
+                index = pairs.index(pair)
+                pairs[index] = (key, value)
+                pairs[index + 1 :] = [pair for pair in pairs[index + 1 :] if pair[0] != key]
                 return
-        self._list.append((key, value))
+        pairs.append((key, value))
 
     def __delitem__(self, key: str) -> None:
         """Remove every header of that name; there need not be one."""

@@ -46,6 +46,7 @@ __all__ = [
     "only",
     "perform",
     "perform_async",
+    "raising",
 ]
 
 logger: logging.Logger = logging.getLogger("dualroute")
@@ -333,6 +334,15 @@ def after_failure(plan: Plan, connection: HTTPConnection, error: BaseException) 
     return exchange(plan, connection, _failure(plan, connection, error))
 
 
+def raising(error: BaseException) -> Exchange:
+    """Return an exchange that raises an error."""
+    try:
+        raise error
+    finally:
+        del error  # no cycle with the traceback, in which this frame is
+    yield  # for this to be a generator
+
+
 def _failure(plan: Plan, connection: HTTPConnection, error: BaseException) -> Exchange:
     try:
         if isinstance(error, Exception):
@@ -405,8 +415,8 @@ def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
     """
     middleware = plan.middleware
     layers: list[Generator[Any, Any, Any]] = []
-    # What each layer was given for its yield.
-    given: list[Response | None] = []
+    # What the innermost layer that is open was given for its yield.
+    given: Any = None
     outcome: Any = None
     failure: BaseException | None = None
     resume: Callable[[Any], Any] | None = None
@@ -423,7 +433,6 @@ def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
                     failure = error
             else:
                 layers.append(_NOT_BEGUN)
-                given.append(None)
                 resume = None
             # Until a layer asks for what is further in.
             while True:
@@ -435,14 +444,17 @@ def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
                         # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
                         resume, outcome, failure = layers[-1].throw, failure, None
                     elif layers:
-                        given[-1] = outcome
+                        given = outcome
                         resume = layers[-1].send
                     else:
                         return outcome  # type: ignore[no-any-return]  # a response, or None of a websocket
                     has_answer = False
                 try:
                     if resume is None:
-                        layer = layers[-1] = _begun(middleware[at], connection)
+                        layer = layers[-1] = middleware[at](connection)
+                        if layer.__class__ is not GeneratorType:
+                            _require_generator(layer, middleware[at])
+                        given = None
                         resume = layer.send
                     step = resume(outcome)
                 except StopIteration as stop:
@@ -464,11 +476,12 @@ def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
                     continue
                 # The layer has come to its end.
                 layers.pop()
-                was_given = given.pop()
                 has_answer = True
+                if outcome is given and outcome is not None:
+                    continue
                 if isinstance(outcome, Response) and not outcome.incomplete:
                     # One of its own may be for other requests as well: as at the endpoint.
-                    if outcome is not was_given and index + len(layers):
+                    if index + len(layers):
                         outcome = outcome.copied()
                 elif isinstance(failure, Exception) or (failure is None and not _is_served(outcome, connection)):
                     try:
@@ -490,11 +503,9 @@ def _is_served(outcome: Any, connection: HTTPConnection) -> bool:
 _NOT_BEGUN: Generator[Any, Any, Any] = (nothing for nothing in tuple[Any, ...]())
 
 
-def _begun(function: Middleware, connection: HTTPConnection) -> Generator[Any, Any, Any]:
-    layer = function(connection)
-    if layer.__class__ is not GeneratorType and not isinstance(layer, Generator):
+def _require_generator(layer: Any, function: Middleware) -> None:
+    if not isinstance(layer, Generator):
         raise TypeError(f"middleware {describe(function)} returned {_shown(layer)}; it must be a generator function")
-    return layer
 
 
 def _mended(plan: Plan, index: int, connection: HTTPConnection, returned: Any, failure: Exception | None) -> Exchange:
@@ -518,7 +529,9 @@ def _close(layers: list[Generator[Any, Any, Any]]) -> None:
     """Close the layers of an exchange that is given up, from the inside out."""
     try:
         while layers:
-            layers.pop().close()
+            layer = layers.pop()
+            if isinstance(layer, Generator):
+                layer.close()
     finally:
         if layers:
             _close(layers)

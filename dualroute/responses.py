@@ -173,11 +173,14 @@ class Response(Servable):
     @property
     def headers(self) -> MutableHeaders:
         """The headers.  Those that are made up follow the body until somebody looks at them here."""
-        if self._headers is None:
-            self._set_headers(None, len(self.body), self._type[0][1])
-        headers: Any = self._headers
-        made: MutableHeaders = headers
-        return made
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = MutableHeaders()
+            if _may_have_body(self.status_code):
+                headers._list += (_length_header(len(self.body))[0], self._type[0])
+            elif self.status_code not in _WITHOUT_TYPE:
+                headers._list.append(self._type[0])
+        return headers
 
     @headers.setter
     def headers(self, headers: MutableHeaders) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.background import run_background
 from dualroute.concurrency import threads
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Exchange, after, after_failure, exchange, stream_failed
+from dualroute.exchange import Exchange, Plan, after, after_failure, exchange, stream_failed
 from dualroute.failures import note
 from dualroute.lifespan import told
 from dualroute.responses import Response
@@ -31,6 +31,7 @@ from dualroute_asgi.threads import ThreadPool
 if TYPE_CHECKING:
     from dualroute.lifespan import Lifespan
     from dualroute.requests import Request
+    from dualroute.timeouts import TimeLimit
 
 __all__ = ["ASGIAdapter"]
 
@@ -78,17 +79,17 @@ class ASGIAdapter:
                     outcome = direct.invoke(request)
                     response = await outcome if direct.is_async else outcome
                 except Exception as error:
-                    response = await self._drive(after_failure(plan, request, error), request)
+                    response = await self._drive(after_failure(plan, request, error), request, plan)
                 except asyncio.CancelledError as error:
                     failure = failure_of(error)
                     if not isinstance(failure, Exception):
                         raise
-                    response = await self._drive(after_failure(plan, request, failure), request)
+                    response = await self._drive(after_failure(plan, request, failure), request, plan)
                 else:
                     if not isinstance(response, Response) or response.incomplete:
-                        response = await self._drive(after(plan, request, response), request)
+                        response = await self._drive(after(plan, request, response), request, plan)
             else:
-                response = await self._drive(exchange(plan, request), request)
+                response = await self._drive(exchange(plan, request), request, plan)
             assert response is not None, "the exchange of a request returns a response"
             if response.body_iterator is not None:
                 await self._send_stream(request, response, send, request._channel)
@@ -116,10 +117,9 @@ class ASGIAdapter:
         if response is not None and response.background is not None:
             await drive(run_background(response.background), self.threads)
 
-    async def _drive(self, exchange: Exchange, request: Request) -> Response | None:
-        channel: Any = request._channel
-        limit = channel.time_limit
-        response = await drive(exchange, self.threads, channel, limit)
+    async def _drive(self, exchange: Exchange, request: Any, plan: Plan) -> Response | None:
+        limit: TimeLimit | None = None if plan.timeout is None else request._channel.time_limit
+        response = await drive(exchange, self.threads, lambda: request._channel, limit)
         if limit is not None:
             limit.is_over = True
         return response

@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 async def drive(
     exchange: Generator[Call, Any, _T],
     pool: ThreadPool,
-    channel: BridgedChannel | None = None,
+    channel: Callable[[], BridgedChannel] | None = None,
     limit: TimeLimit | None = None,
 ) -> _T:
     """Perform what an exchange asks for until it returns.
@@ -43,7 +43,7 @@ async def drive(
     Args:
         exchange: the exchange.
         pool: the threads for each `def`.
-        channel: that of its request, if it has to do with one that came over ASGI.
+        channel: returns that of its request, if it has to do with one that came over ASGI; most have no need of it.
         limit: the time that there is for it, if that is limited.
     """
     try:
@@ -51,13 +51,13 @@ async def drive(
         while True:
             try:
                 if limit is not None and limit.applies_to(call):
-                    outcome = await _within(limit, call, pool, channel)
+                    outcome = await _within(limit, call, pool, channel and channel())
                 elif call.is_async:
                     outcome = await call.function(*call.args)
                 elif call.inline:
                     outcome = call.function(*call.args)
                 else:
-                    outcome = await _in_thread(call, pool, channel)
+                    outcome = await _in_thread(call, pool, channel and channel())
             except BaseException as error:
                 call = exchange.throw(failure_of(error))
             else:

@@ -15,14 +15,14 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextvars import Context, copy_context
 from threading import Lock, Semaphore, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dualroute.applications import loop_side
 from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Exchange, after, after_failure, exchange, stream_failed
+from dualroute.exchange import Call, Exchange, after, after_failure, exchange, raising, stream_failed
 from dualroute.lifespan import Lifespan, told
 from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
@@ -31,7 +31,7 @@ from dualroute.timeouts import TimeLimit
 from dualroute.types import Environ, StartResponse
 from dualroute_wsgi import process
 from dualroute_wsgi.body import HandOverChannel
-from dualroute_wsgi.driving import drive, run_async
+from dualroute_wsgi.driving import drive, run_async, until_elsewhere
 
 if TYPE_CHECKING:
     from dualroute.requests import SyncRequest
@@ -43,6 +43,9 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 DEFAULT_MAX_THREADS = 40
 """How many calls of which the time is limited may go on at once, for an app without a setting of its own."""
+
+Rest: TypeAlias = tuple[Exchange, Call | None]
+"""An exchange, and the call that it has asked for, if it was begun."""
 
 _ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": signal.SIGINT}
 """The signal by which a worker of a server ends in good order, by the server's name for itself."""
@@ -92,14 +95,14 @@ class WSGIAdapter:
             channel.places = self._places
         try:
             if rest is not None:
-                response = drive(rest, context, channel)
+                response = drive(rest[0], context, channel, rest[1])
             if limit is not None:
                 limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
             served.response = response
             if response.body_iterator is not None:
                 return self._stream(served, response, start_response)
-            headers, has_body = response.wire(request.method)
+            headers, has_body = response.wire(environ["REQUEST_METHOD"])
             start_response(status_line(response.status_code, response.reason), list(headers))
         except BaseException:
             served.response = None
@@ -108,22 +111,33 @@ class WSGIAdapter:
         body = [response.body] if has_body else []
         return _Sent(body, served) if served.has_more() else body
 
-    def _begin(self, environ: Environ) -> tuple[Any, Any, Exchange | None]:
-        """Open a request, and answer it where that is no more than the call of a `def` that returns a response.
+    def _begin(self, environ: Environ) -> tuple[Any, Any, Rest | None]:
+        """Open a request, and answer it as far as that can be done in this thread and in place.
 
-        Returns the request, the response, and the exchange by which the response is yet to be made, if it is.
+        Returns the request, the response, and what is left of the exchange that is to make the response, if it is not
+        there yet.
         """
         request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
         direct = plan.direct
-        if direct is None or direct.is_async:
-            return request, None, exchange(plan, request)
+        if direct is not None and not direct.is_async:
+            # What most requests need: no exchange but the call of a function that returns a response.
+            try:
+                response = direct.invoke(request)
+            except BaseException as error:
+                rest = after_failure(plan, request, error)
+            else:
+                if isinstance(response, Response) and not response.incomplete:
+                    return request, response, None
+                rest = after(plan, request, response)
+        else:
+            rest = exchange(plan, request)
+        if plan.timeout is not None:
+            return request, None, (rest, None)
         try:
-            response = direct.invoke(request)
+            outcome = until_elsewhere(rest, rest.send, None)
         except BaseException as error:
-            return request, None, after_failure(plan, request, error)
-        if not isinstance(response, Response) or response.incomplete:
-            return request, None, after(plan, request, response)
-        return request, response, None
+            return request, None, (raising(error), None)
+        return (request, None, (rest, outcome)) if isinstance(outcome, Call) else (request, outcome, None)
 
     def startup(self) -> None:
         """Do now what otherwise comes with the process's first request.  Raises what a start-up failed with."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dualroute_wsgi.helpers import HelperVisit
     from dualroute_wsgi.loop import LoopVisit
 
-__all__ = ["drive", "run_async", "within"]
+__all__ = ["drive", "run_async", "until_elsewhere", "within"]
 
 GRACE = 5.0
 """How many seconds a call that is cancelled has to come to an end."""
@@ -27,17 +27,28 @@ GRACE = 5.0
 _T = TypeVar("_T")
 
 
-def drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOverChannel) -> _T:
-    """Perform what an exchange asks for until it returns."""
+def drive(
+    exchange: Generator[Call, Any, _T], context: Context, channel: HandOverChannel, call: Call | None = None
+) -> _T:
+    """Perform what an exchange asks for until it returns.
+
+    Args:
+        exchange: the exchange.
+        context: the context that it runs in; nothing may be running in it.
+        channel: that of its request.
+        call: what the exchange has asked for already, if it was begun: something that is done elsewhere.
+    """
     resume: Callable[[Any], Call] = exchange.send
     outcome: Any = None
     limit = channel.time_limit
     try:
         while True:
             # A context can't be entered twice, so this thread leaves it while the loop works in it.
-            call = context.run(_until_elsewhere, exchange, resume, outcome, limit)
-            if not isinstance(call, Call):
-                return call
+            if call is None:
+                asked = context.run(until_elsewhere, exchange, resume, outcome, limit)
+                if not isinstance(asked, Call):
+                    return asked
+                call = asked
             try:
                 if limit is not None and limit.applies_to(call):
                     own = context.copy()  # what is given up may go on in it
@@ -48,13 +59,14 @@ def drive(exchange: Generator[Call, Any, _T], context: Context, channel: HandOve
                 resume = exchange.send
             except BaseException as error:
                 outcome, resume = error, exchange.throw
+            call = None
     finally:
         outcome = None  # an exception would hold this frame, and this frame it
         context.run(exchange.close)
 
 
-def _until_elsewhere(
-    exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any, limit: TimeLimit | None
+def until_elsewhere(
+    exchange: Generator[Call, Any, _T], resume: Callable[[Any], Call], outcome: Any, limit: TimeLimit | None = None
 ) -> Call | _T:
     """Advance an exchange, calling each `def` in place, until it asks for what is done elsewhere, or returns.
 
