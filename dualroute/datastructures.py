@@ -191,15 +191,18 @@ class MutableHeaders(Headers):
     def __setitem__(self, key: str, value: str) -> None:
         """Set the header, replacing the first one of that name and removing the others."""
         key = key.lower()
-        _check(key, value)
+        # What `_check` looks at first, without the call.
+        if key not in _known_names or value.__class__ is not str or not value.isascii() or not value.isprintable():
+            _check(key, value)
         pairs = self._list
-        for pair in pairs:
-            if pair[0] == key:
-                index = pairs.index(pair)
-                pairs[index] = (key, value)
-                pairs[index + 1 :] = [pair for pair in pairs[index + 1 :] if pair[0] != key]
-                return
-        pairs.append((key, value))
+        for name, _ in pairs:
+            if name == key:
+                break
+        else:
+            pairs.append((key, value))
+            return
+        index = next(index for index, (name, _) in enumerate(pairs) if name == key)
+        pairs[index:] = [(key, value), *(pair for pair in pairs[index + 1 :] if pair[0] != key)]
 
     def __delitem__(self, key: str) -> None:
         """Remove every header of that name; there need not be one."""

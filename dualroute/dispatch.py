@@ -64,6 +64,8 @@ class Dispatcher:
         self._falls_back_on_405 = app is not None and app.fallback_on_405
         # The plans of 404 and 405, by that, by what is allowed, and by the mounts that answer.
         self._refusals: dict[tuple[int, str | None, tuple[Any, ...]], Plan] = {}
+        # The values of Allow, by the methods that routes take.
+        self._allows: dict[frozenset[str], str] = {}
         # By kind, and then by what was matched and the method.  What matched is kept alive by this, so the limit is
         # there for tables that keep changing.
         self._plans: tuple[dict[tuple[tuple[Any, ...], str], Plan], ...] = ({}, {})
@@ -468,7 +470,13 @@ class Dispatcher:
 
     def _wrong_method(self, method: str, miss: Miss) -> _Routed:
         """Answer 405, or OPTIONS where no handler takes it (RFC 9110 sections 15.5.6 and 9.3.7)."""
-        allow = ", ".join(sorted(miss.allowed | {"OPTIONS"}))
+        known = self._allows.get(miss.allowed)
+        if known is None:
+            known = ", ".join(sorted(miss.allowed | {"OPTIONS"}))
+            if len(self._allows) >= _PLANS_LIMIT:
+                self._allows.clear()
+            self._allows[miss.allowed] = known
+        allow = known
         if method == "OPTIONS":
             return self._respond(lambda: Response(headers={"allow": allow}), miss.trail)
         return self._refusal(405, allow, miss.trail)
@@ -507,12 +515,14 @@ class _Refusal:
 
     def __init__(self, error: HTTPException) -> None:
         self._error = error
+        # Nobody changes it: where there is middleware, the error is raised.
+        self._response = error.response()
 
     def invoke(self, connection: Any) -> Response:
         """Return the answer, or raise the error where an exception handler may want it."""
         if any(connection._place.handlers):
             self.call(connection)
-        return self._error.response()
+        return self._response
 
     def call(self, connection: Any) -> NoReturn:
         """Raise the error."""

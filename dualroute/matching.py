@@ -189,12 +189,9 @@ class Miss:
     there is none, to the first mount that the path lies in: the place whose error handlers answer.
     """
 
-    __slots__ = ("allowed", "partial", "trail")
-
-    def __init__(self) -> None:
-        self.allowed: set[str] = set()
-        self.partial: bool = False
-        self.trail: tuple[Any, ...] = ()
+    allowed: frozenset[str] = frozenset()
+    partial: bool = False
+    trail: tuple[Any, ...] = ()
 
 
 Hit: TypeAlias = tuple[int, Entry, tuple[str, ...], int]
