@@ -195,14 +195,12 @@ class MutableHeaders(Headers):
         if key not in _known_names or value.__class__ is not str or not value.isascii() or not value.isprintable():
             _check(key, value)
         pairs = self._list
-        for name, _ in pairs:
+        for index, (name, _) in enumerate(pairs):
             if name == key:
-                break
-        else:
-            pairs.append((key, value))
-            return
-        index = next(index for index, (name, _) in enumerate(pairs) if name == key)
-        pairs[index:] = [(key, value), *(pair for pair in pairs[index + 1 :] if pair[0] != key)]
+                pairs[index] = (key, value)
+                pairs[index + 1 :] = [pair for pair in pairs[index + 1 :] if pair[0] != key]
+                return
+        pairs.append((key, value))
 
     def __delitem__(self, key: str) -> None:
         """Remove every header of that name; there need not be one."""

@@ -374,7 +374,7 @@ class Dispatcher:
             limits=limits,
             timeout=timeout,
             router=self._outermost,
-            direct=handler if type(handler) is Handler and not middleware and timeout is None else None,
+            direct=handler if type(handler) is Handler and timeout is None else None,
         )
         plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.

@@ -37,12 +37,15 @@ __all__ = [
     "Driver",
     "Exchange",
     "Inside",
+    "Layers",
     "Nest",
     "NextPiece",
     "Plan",
     "after",
     "after_failure",
+    "enter",
     "exchange",
+    "leave",
     "only",
     "perform",
     "perform_async",
@@ -207,8 +210,9 @@ class Plan(Place):
         self.is_async: bool = is_async
         self.timeout: float | None = timeout
         self.direct: Handler | None = direct
-        """Its `invoke` is called with the connection, in its colour.  What is neither a response that is there nor an
-        exception is for `after`, and an exception for `after_failure`: either is the rest of the exchange."""
+        """Its `invoke` is called with the connection, in its colour, between `enter` and `leave` where there is
+        middleware.  What is no response that is there is for `after`, and an exception for `after_failure`: either is
+        the rest of the exchange."""
         self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
@@ -323,15 +327,80 @@ def exchange(plan: Plan, connection: HTTPConnection, begun: Exchange | None = No
         return response if response is None else connection.amended(response)
 
 
-def after(plan: Plan, connection: HTTPConnection, result: Any) -> Exchange:
+# What an adapter may do in place of an exchange: see `Plan.direct`.
+
+Layers: TypeAlias = "list[Generator[Any, Any, Any]]"
+"""The middleware that are open, from the outermost on."""
+
+
+def enter(plan: Plan, connection: HTTPConnection) -> Layers | Exchange:
+    """Begin the middleware of a plan, until each has asked for what is further in.
+
+    Returns them; or, where one does anything else, the exchange that goes on from there.
+    """
+    layers: Layers = []
+    for place, function in enumerate(plan.middleware):
+        try:
+            layer = function(connection)
+            if layer.__class__ is not GeneratorType:
+                _require_generator(layer, function)
+            layers.append(layer)
+            step = layer.send(None)
+        except BaseException as error:
+            if len(layers) == place:
+                layers.append(_NOT_BEGUN)
+            return exchange(plan, connection, _inwards(plan, 0, connection, layers, _raise_again(error)))
+        if step is not connection:
+            return exchange(plan, connection, _inwards(plan, 0, connection, layers, _ask_again(step)))
+    return layers
+
+
+def leave(plan: Plan, connection: HTTPConnection, layers: Layers, response: Response) -> Response | Exchange:
+    """Give the response of an endpoint to the middleware that `enter` has begun, the innermost first.
+
+    Returns what the outermost made of it; or, where one does anything else, the exchange that goes on from there.
+    """
+    response = response.copied()  # as in `_endpoint`
+    while layers:
+        try:
+            step = layers[-1].send(response)
+        except StopIteration as stop:
+            if stop.value is response:
+                layers.pop()
+                continue
+            return exchange(plan, connection, _inwards(plan, 0, connection, layers, _raise_again(stop)))
+        except BaseException as error:
+            return exchange(plan, connection, _inwards(plan, 0, connection, layers, _raise_again(error)))
+        return exchange(plan, connection, _inwards(plan, 0, connection, layers, _ask_again(step)))
+    return response
+
+
+def after(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers | None = None) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and returned `result`."""
     assert plan.direct is not None, "only then is it called by itself"
-    return exchange(plan, connection, _result(plan, connection, plan.direct.call(connection), result))
+    inner = _result(plan, connection, plan.direct.call(connection), result)
+    return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
 
 
-def after_failure(plan: Plan, connection: HTTPConnection, error: BaseException) -> Exchange:
+def after_failure(
+    plan: Plan, connection: HTTPConnection, error: BaseException, layers: Layers | None = None
+) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and raised `error`."""
-    return exchange(plan, connection, _failure(plan, connection, error))
+    inner = _failure(plan, connection, error)
+    return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
+
+
+def _ask_again(step: Any) -> Callable[[Any], Any]:
+    return lambda outcome: step
+
+
+def _raise_again(error: BaseException) -> Callable[[Any], Any]:
+    kept = [error]
+
+    def resume(outcome: Any) -> Any:
+        raise kept.pop()  # not kept, since its traceback leads here
+
+    return resume
 
 
 def raising(error: BaseException) -> Exchange:
@@ -407,30 +476,48 @@ def _shown(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _inwards(plan: Plan, index: int, connection: HTTPConnection) -> Exchange:
+def _inwards(
+    plan: Plan,
+    index: int,
+    connection: HTTPConnection,
+    layers: Layers | None = None,
+    resume: Callable[[Any], Any] | None = None,
+    inner: Exchange | None = None,
+) -> Exchange:
     """Answer `connection` by the middleware from `index` on, and the endpoint inside it.
 
     The layers that are open are on a stack here, and not generators inside one another: through those, each step and
     each exception would pass all layers that are further out.
+
+    Args:
+        plan: the plan.
+        index: the first middleware.
+        connection: the connection.
+        layers: those that were begun before.
+        resume: returns what the last of them has asked for, or raises what it has raised.
+        inner: what is left of the endpoint's part, where that was begun before.
     """
     middleware = plan.middleware
-    layers: list[Generator[Any, Any, Any]] = []
+    layers = [] if layers is None else layers
     # What the innermost layer that is open was given for its yield.
     given: Any = None
     outcome: Any = None
     failure: BaseException | None = None
-    resume: Callable[[Any], Any] | None = None
+    is_resumed = resume is not None
     try:
         while True:
             at = index + len(layers)
-            has_answer = at >= len(middleware)
-            if has_answer:
+            has_answer = at >= len(middleware) and not is_resumed
+            if is_resumed:
+                is_resumed = False
+            elif has_answer:
                 try:
-                    outcome = yield from _endpoint(plan, connection)
+                    outcome = yield from inner or _endpoint(plan, connection)
                 except GeneratorExit:
                     raise
                 except BaseException as error:
                     failure = error
+                inner = None
             else:
                 layers.append(_NOT_BEGUN)
                 resume = None

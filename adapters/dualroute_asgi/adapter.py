@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.background import run_background
 from dualroute.concurrency import threads
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Exchange, Plan, after, after_failure, exchange, stream_failed
+from dualroute.exchange import Exchange, Plan, after, after_failure, enter, exchange, leave, stream_failed
 from dualroute.failures import note
 from dualroute.lifespan import told
 from dualroute.responses import Response
@@ -29,6 +29,7 @@ from dualroute_asgi.sockets import Bridge
 from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from dualroute.handlers import Handler
     from dualroute.lifespan import Lifespan
     from dualroute.requests import Request
     from dualroute.timeouts import TimeLimit
@@ -73,23 +74,20 @@ class ASGIAdapter:
         response: Response | None = None
         try:
             direct = plan.direct
-            if direct is not None and (direct.is_async or direct.inline):
+            if direct is None or not (direct.is_async or direct.inline):
+                response = await self._drive(exchange(plan, request), request, plan)
+            elif plan.middleware:
+                response = await self._pass(plan, request, direct)
+            else:
                 # What most requests need: no exchange but the call of a function that returns a response.
                 try:
                     outcome = direct.invoke(request)
                     response = await outcome if direct.is_async else outcome
-                except Exception as error:
-                    response = await self._drive(after_failure(plan, request, error), request, plan)
-                except asyncio.CancelledError as error:
-                    failure = failure_of(error)
-                    if not isinstance(failure, Exception):
-                        raise
-                    response = await self._drive(after_failure(plan, request, failure), request, plan)
+                except (Exception, asyncio.CancelledError) as error:
+                    response = await self._drive(after_failure(plan, request, failure_of(error)), request, plan)
                 else:
                     if not isinstance(response, Response) or response.incomplete:
                         response = await self._drive(after(plan, request, response), request, plan)
-            else:
-                response = await self._drive(exchange(plan, request), request, plan)
             assert response is not None, "the exchange of a request returns a response"
             if response.body_iterator is not None:
                 await self._send_stream(request, response, send, request._channel)
@@ -116,6 +114,21 @@ class ASGIAdapter:
                 await drive(close_all(request), self.threads)
         if response is not None and response.background is not None:
             await drive(run_background(response.background), self.threads)
+
+    async def _pass(self, plan: Plan, request: Any, direct: Handler) -> Response | None:
+        """Answer by a function in middleware, without an exchange as long as nobody asks for anything else."""
+        entered = enter(plan, request)
+        if not isinstance(entered, list):
+            return await self._drive(entered, request, plan)
+        try:
+            outcome = direct.invoke(request)
+            response = await outcome if direct.is_async else outcome
+        except BaseException as error:
+            return await self._drive(after_failure(plan, request, failure_of(error), entered), request, plan)
+        if not isinstance(response, Response) or response.incomplete:
+            return await self._drive(after(plan, request, response, entered), request, plan)
+        left = leave(plan, request, entered, response)
+        return left if isinstance(left, Response) else await self._drive(left, request, plan)
 
     async def _drive(self, exchange: Exchange, request: Any, plan: Plan) -> Response | None:
         limit: TimeLimit | None = None if plan.timeout is None else request._channel.time_limit

@@ -22,7 +22,17 @@ from dualroute.background import run_background
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.dispatch import websocket_paths
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Call, Exchange, after, after_failure, exchange, raising, stream_failed
+from dualroute.exchange import (
+    Call,
+    Exchange,
+    after,
+    after_failure,
+    enter,
+    exchange,
+    leave,
+    raising,
+    stream_failed,
+)
 from dualroute.lifespan import Lifespan, told
 from dualroute.responses import PlainTextResponse, Response, status_line
 from dualroute.serving import Servable
@@ -119,18 +129,27 @@ class WSGIAdapter:
         """
         request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
         direct = plan.direct
-        if direct is not None and not direct.is_async:
+        entered = enter(plan, request) if direct is not None and not direct.is_async and plan.middleware else []
+        if direct is None or direct.is_async:
+            rest = exchange(plan, request)
+        elif not isinstance(entered, list):
+            rest = entered
+        else:
             # What most requests need: no exchange but the call of a function that returns a response.
             try:
                 response = direct.invoke(request)
             except BaseException as error:
-                rest = after_failure(plan, request, error)
+                rest = after_failure(plan, request, error, entered)
             else:
-                if isinstance(response, Response) and not response.incomplete:
+                if not isinstance(response, Response) or response.incomplete:
+                    rest = after(plan, request, response, entered)
+                elif not entered:
                     return request, response, None
-                rest = after(plan, request, response)
-        else:
-            rest = exchange(plan, request)
+                else:
+                    left = leave(plan, request, entered, response)
+                    if isinstance(left, Response):
+                        return request, left, None
+                    rest = left
         if plan.timeout is not None:
             return request, None, (rest, None)
         try:
