@@ -21,7 +21,7 @@ from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, close_all, is_native
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.driving import drive, outwait
+from dualroute_asgi.driving import call_in_thread, drive, outwait
 from dualroute_asgi.life import Lives
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.sending import Delivery, Pieces, failure_of, pieces_of, send_whole, start_event
@@ -74,15 +74,19 @@ class ASGIAdapter:
         response: Response | None = None
         try:
             direct = plan.direct
-            if direct is None or not (direct.is_async or direct.inline):
+            if direct is None:
                 response = await self._drive(exchange(plan, request), request, plan)
             elif plan.middleware:
                 response = await self._pass(plan, request, direct)
             else:
                 # What most requests need: no exchange but the call of a function that returns a response.
                 try:
-                    outcome = direct.invoke(request)
-                    response = await outcome if direct.is_async else outcome
+                    if direct.is_async:
+                        response = await direct.invoke(request)
+                    elif direct.inline:
+                        response = direct.invoke(request)
+                    else:
+                        response = await call_in_thread(direct, request, self.threads)
                 except (Exception, asyncio.CancelledError) as error:
                     response = await self._drive(after_failure(plan, request, failure_of(error)), request, plan)
                 else:
@@ -121,8 +125,12 @@ class ASGIAdapter:
         if not isinstance(entered, list):
             return await self._drive(entered, request, plan)
         try:
-            outcome = direct.invoke(request)
-            response = await outcome if direct.is_async else outcome
+            if direct.is_async:
+                response = await direct.invoke(request)
+            elif direct.inline:
+                response = direct.invoke(request)
+            else:
+                response = await call_in_thread(direct, request, self.threads)
         except BaseException as error:
             return await self._drive(after_failure(plan, request, failure_of(error), entered), request, plan)
         if not isinstance(response, Response) or response.incomplete:

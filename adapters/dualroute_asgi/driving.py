@@ -25,9 +25,10 @@ from dualroute_asgi.sending import failure_of
 from dualroute_asgi.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from dualroute.handlers import Handler
     from dualroute_asgi.body import BridgedChannel
 
-__all__ = ["LoopVisits", "drive", "outwait"]
+__all__ = ["LoopVisits", "call_in_thread", "drive", "outwait"]
 
 _T = TypeVar("_T")
 
@@ -67,6 +68,14 @@ async def drive(
         return value
     finally:
         exchange.close()
+
+
+async def call_in_thread(handler: Handler, request: Any, pool: ThreadPool) -> Any:
+    """Call a `def` of a route with a request, in a thread; return what it returns."""
+    channel: BridgedChannel = request._channel
+    if channel.prepare(BUFFER_SIZE):
+        await channel.read_ahead()
+    return await pool.run(handler.invoke, (request,), on_cancel=channel.give_up, pace=handler)
 
 
 async def _in_thread(call: Call, pool: ThreadPool, channel: BridgedChannel | None) -> Any:

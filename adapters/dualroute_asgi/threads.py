@@ -1,15 +1,16 @@
 """The threads that `def` handlers run in under ASGI.
 
 An executor's hop costs more than it need: two chained futures and a condition for each call.  Here a call goes into
-a `SimpleQueue` and its result comes back by one `call_soon_threadsafe`, or by the release of a lock that the loop
-stands still for.  What an executor keeps is kept: the caller's context variables, exceptions with their tracebacks, a
-bound on the threads, and none of them before the first need.
+a `SimpleQueue`, and its result comes back by a `call_soon_threadsafe`, one for all that come at once, or by the release
+of a lock that the loop stands still for.  What an executor keeps is kept: the caller's context variables, exceptions
+with their tracebacks, a bound on the threads, and none of them before the first need.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
@@ -64,6 +65,36 @@ class Receiver:
         raise NotImplementedError
 
 
+class _Mail:
+    """Outcomes on their way to an event loop, which is woken once for all that come before it looks.
+
+    Args:
+        loop: the loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._outcomes: deque[_Outcome] = deque()
+        self._is_announced = False
+
+    def post(self, outcome: _Outcome) -> None:
+        """Hand over an outcome.  Called in any thread."""
+        self._outcomes.append(outcome)
+        # Looked at after that: who announces mail takes out what lies there only after this is false again.
+        if not self._is_announced:
+            self._is_announced = True
+            try:
+                self.loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile: nobody waits
+
+    def _deliver(self) -> None:
+        self._is_announced = False
+        outcomes = self._outcomes
+        while outcomes:
+            outcomes.popleft().settle()
+
+
 class _Outcome(asyncio.Future[Any], Receiver):
     """The result of a call in a thread.
 
@@ -75,8 +106,9 @@ class _Outcome(asyncio.Future[Any], Receiver):
     # True once the loop no longer looks for the outcome itself.
     _asleep: bool = False
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, on_cancel: Callable[[], object] | None) -> None:
-        super().__init__(loop=loop)
+    def __init__(self, mail: _Mail, on_cancel: Callable[[], object] | None) -> None:
+        super().__init__(loop=mail.loop)
+        self._mail = mail
         self._on_cancel = on_cancel
         self._claim = [True]
 
@@ -91,22 +123,19 @@ class _Outcome(asyncio.Future[Any], Receiver):
     def report(self, result: Any, error: BaseException | None) -> None:
         self._reported = result, error
         if self._asleep:
-            try:
-                self.get_loop().call_soon_threadsafe(self._settle)
-            except RuntimeError:
-                pass  # the loop was closed meanwhile: nobody waits
+            self._mail.post(self)
 
     def listen(self) -> None:
         """Take the outcome when it comes, or at once if it is there."""
         self._asleep = True
         # Looked at after that: one that is reported from now on wakes the loop.
         if self._reported is not None:
-            self._settle()
+            self.settle()
 
-    def _settle(self) -> None:
-        if self.done():
+    def settle(self) -> None:
+        """Take what was reported.  Called on the loop."""
+        if self.done() or self._reported is None:
             return
-        assert self._reported is not None
         result, error = self._reported
         self._reported = None
         if error is None:
@@ -139,6 +168,7 @@ class ThreadPool:
         # Those who wait for the next tick of a loop.
         self._tick: tuple[asyncio.AbstractEventLoop, list[Callable[[], object]]] | None = None
         self._inner: ThreadPool | None = None
+        self._mail: _Mail | None = None
 
     @property
     def inner(self) -> ThreadPool:
@@ -165,7 +195,11 @@ class ThreadPool:
             on_cancel: called where the caller is cancelled while `function` runs, to have it come to an end early.
             pace: remembers how long such calls take.
         """
-        outcome = _Outcome(loop=asyncio.get_running_loop(), on_cancel=on_cancel)
+        loop = asyncio.get_running_loop()
+        mail = self._mail
+        if mail is None or mail.loop is not loop:
+            mail = self._mail = _Mail(loop)
+        outcome = _Outcome(mail, on_cancel)
         self.note_start(outcome, pace)
         context = self.start(function, args, outcome)
         if outcome.over is not None:
