@@ -45,7 +45,7 @@ __all__ = [
     "after_failure",
     "enter",
     "exchange",
-    "leave",
+    "finish",
     "only",
     "perform",
     "perform_async",
@@ -373,6 +373,13 @@ def leave(plan: Plan, connection: HTTPConnection, layers: Layers, response: Resp
             return exchange(plan, connection, _inwards(plan, 0, connection, layers, _raise_again(error)))
         return exchange(plan, connection, _inwards(plan, 0, connection, layers, _ask_again(step)))
     return response
+
+
+def finish(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers) -> Response | Exchange:
+    """Return the response that comes of what an endpoint has returned, or the exchange that goes on from there."""
+    if not isinstance(result, Response) or result.incomplete:
+        return after(plan, connection, result, layers)
+    return leave(plan, connection, layers, result) if layers else result
 
 
 def after(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers | None = None) -> Exchange:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dualroute.background import run_background
 from dualroute.concurrency import threads
 from dualroute.exceptions import ResponseCut
-from dualroute.exchange import Exchange, Plan, after, after_failure, enter, exchange, leave, stream_failed
+from dualroute.exchange import Exchange, Plan, after, after_failure, enter, exchange, finish, stream_failed
 from dualroute.failures import note
 from dualroute.lifespan import told
 from dualroute.responses import Response
@@ -133,10 +133,8 @@ class ASGIAdapter:
                 response = await call_in_thread(direct, request, self.threads)
         except BaseException as error:
             return await self._drive(after_failure(plan, request, failure_of(error), entered), request, plan)
-        if not isinstance(response, Response) or response.incomplete:
-            return await self._drive(after(plan, request, response, entered), request, plan)
-        left = leave(plan, request, entered, response)
-        return left if isinstance(left, Response) else await self._drive(left, request, plan)
+        finished = finish(plan, request, response, entered)
+        return finished if isinstance(finished, Response) else await self._drive(finished, request, plan)
 
     async def _drive(self, exchange: Exchange, request: Any, plan: Plan) -> Response | None:
         limit: TimeLimit | None = None if plan.timeout is None else request._channel.time_limit

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextvars import Context, copy_context
 from threading import Lock, Semaphore, Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from dualroute.applications import loop_side
 from dualroute.background import run_background
@@ -25,11 +25,12 @@ from dualroute.exceptions import ResponseCut
 from dualroute.exchange import (
     Call,
     Exchange,
-    after,
+    Layers,
+    Plan,
     after_failure,
     enter,
     exchange,
-    leave,
+    finish,
     raising,
     stream_failed,
 )
@@ -44,6 +45,7 @@ from dualroute_wsgi.body import HandOverChannel
 from dualroute_wsgi.driving import drive, run_async, until_elsewhere
 
 if TYPE_CHECKING:
+    from dualroute.handlers import Handler
     from dualroute.requests import SyncRequest
     from dualroute_wsgi.loop import Pour
 
@@ -54,8 +56,25 @@ logger: logging.Logger = logging.getLogger("dualroute")
 DEFAULT_MAX_THREADS = 40
 """How many calls of which the time is limited may go on at once, for an app without a setting of its own."""
 
-Rest: TypeAlias = tuple[Exchange, Call | None]
-"""An exchange, and the call that it has asked for, if it was begun."""
+
+class _Awaited(NamedTuple):
+    """An `async def` that is to be called without an exchange, in the middleware that were begun."""
+
+    plan: Plan
+    handler: Handler
+    layers: Layers
+
+    def answer(self, request: Any, context: Context, channel: HandOverChannel) -> Response | Exchange:
+        """Have it run, and return the response, or the exchange that goes on from there."""
+        try:
+            result = run_async(self.handler.invoke, (request,), context, channel)
+        except BaseException as error:
+            return after_failure(self.plan, request, error, self.layers)
+        return context.run(finish, self.plan, request, result, self.layers)
+
+
+Rest: TypeAlias = "tuple[Exchange, Call | None] | _Awaited"
+"""What is left of a request that was opened: an exchange, with the call that it has asked for if it was begun."""
 
 _ENDED_BY = {"gunicorn": signal.SIGTERM, "granian": signal.SIGTERM, "waitress": signal.SIGINT}
 """The signal by which a worker of a server ends in good order, by the server's name for itself."""
@@ -105,7 +124,7 @@ class WSGIAdapter:
             channel.places = self._places
         try:
             if rest is not None:
-                response = drive(rest[0], context, channel, rest[1])
+                response = _complete(request, rest, context, channel)
             if limit is not None:
                 limit.is_over = True
             assert response is not None, "the exchange of a request returns a response"
@@ -129,11 +148,13 @@ class WSGIAdapter:
         """
         request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
         direct = plan.direct
-        entered = enter(plan, request) if direct is not None and not direct.is_async and plan.middleware else []
-        if direct is None or direct.is_async:
+        entered = enter(plan, request) if direct is not None and plan.middleware else []
+        if direct is None:
             rest = exchange(plan, request)
         elif not isinstance(entered, list):
             rest = entered
+        elif direct.is_async:
+            return request, None, _Awaited(plan, direct, entered)
         else:
             # What most requests need: no exchange but the call of a function that returns a response.
             try:
@@ -141,15 +162,10 @@ class WSGIAdapter:
             except BaseException as error:
                 rest = after_failure(plan, request, error, entered)
             else:
-                if not isinstance(response, Response) or response.incomplete:
-                    rest = after(plan, request, response, entered)
-                elif not entered:
-                    return request, response, None
-                else:
-                    left = leave(plan, request, entered, response)
-                    if isinstance(left, Response):
-                        return request, left, None
-                    rest = left
+                finished = finish(plan, request, response, entered)
+                if isinstance(finished, Response):
+                    return request, finished, None
+                rest = finished
         if plan.timeout is not None:
             return request, None, (rest, None)
         try:
@@ -253,6 +269,16 @@ class WSGIAdapter:
             raise
         start_response(status, list(headers))
         return pieces
+
+
+def _complete(request: Any, rest: Rest, context: Context, channel: HandOverChannel) -> Response | None:
+    if isinstance(rest, _Awaited):
+        answer = rest.answer(request, context, channel)
+        if isinstance(answer, Response):
+            return answer
+        rest = answer, None
+    exchange, call = rest
+    return drive(exchange, context, channel, call)
 
 
 class _Served:

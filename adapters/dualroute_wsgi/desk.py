@@ -132,7 +132,15 @@ class Desk:
             loop.call_soon_threadsafe(_settle, future, result, failure)
 
         self.inbox.put(Errand(function, settle))
+        if self._closed:  # looked at once more, now that `close` would find it
+            self._refuse_calls()
         return future
+
+    def _refuse_calls(self) -> None:
+        for future in list(self._calls or ()):
+            if not future.done():
+                future.set_exception(RuntimeError(_OVER))
+                future.exception()  # seen, if nobody waits for it any more
 
     # In any thread.
 
@@ -217,18 +225,10 @@ class Desk:
 
     def close(self) -> None:
         """Do no more errands: the request is over."""
-        self._given_up = True
-
-        def close() -> None:
-            self._closed = True
-            for future in list(self._calls or ()):
-                if not future.done():
-                    future.set_exception(RuntimeError(_OVER))
-                    future.exception()  # seen, if nobody waits for it any more
-
-        if self.loop is not None:
+        self._given_up = self._closed = True
+        if self._calls and self.loop is not None:
             try:
-                self.loop.call_soon_threadsafe(close)
+                self.loop.call_soon_threadsafe(self._refuse_calls)
             except RuntimeError:
                 pass  # the loop was closed: nothing runs on it any more
 

@@ -21,6 +21,7 @@ from queue import Empty
 from typing import Any
 
 from dualroute.concurrency import threads
+from dualroute.contexts import bind_all
 from dualroute.lifespan import Lifespan
 from dualroute.streams import BodyStream, KeepAlive
 from dualroute_wsgi.desk import Desk
@@ -99,6 +100,40 @@ class LoopVisit:
             self._loop.call_soon_threadsafe(cancel)
         except RuntimeError:
             self.desk.inbox.put(self)  # the loop was closed: nothing runs on it any more
+
+
+class BriefVisit(LoopVisit):
+    """A coroutine on the loop, in a context that nobody else uses: it is over before its task has quite ended.
+
+    The server's thread need not wait for the loop to come round once more, for which that would look whether anybody
+    else has something for it.
+    """
+
+    _is_told: bool = False
+    _result: Any = None
+
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
+        super().begin(self._serve, (function, args), context)
+
+    async def _serve(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]) -> None:
+        try:
+            self._result = await function(*args)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.failure = error
+        self._is_told = True
+        self.desk.inbox.put(self)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if not self._is_told:
+            super()._end(task)
+
+    def outcome(self) -> Any:
+        if not self._is_told or self.failure is not None:
+            return super().outcome()
+        result, self._result, self.task = self._result, None, None
+        return result
 
 
 class Pour:
@@ -215,14 +250,15 @@ class WorkerLoop:
         Args:
             function: returns a coroutine.
             args: its arguments.
-            context: the context it runs in; nothing may be running in it.
+            context: the context it runs in a copy of; what it binds is bound in there afterwards.
             desk: where the calling thread waits meanwhile, and reads the body of the request that this is for.
 
         Raises RuntimeError in the loop's own thread, which can't wait for itself.
         """
-        visit = LoopVisit(self.serving(desk), self.loop)
+        own = context.copy()
+        visit = BriefVisit(self.serving(desk), self.loop)
         try:
-            self.loop.call_soon_threadsafe(visit.begin, function, args, context)
+            self.loop.call_soon_threadsafe(visit.begin, function, args, own)
             desk.is_over(visit)
         except BaseException:
             # A signal, such as the one by which gunicorn ends a worker that takes too long.
@@ -232,6 +268,7 @@ class WorkerLoop:
             return visit.outcome()
         finally:
             del visit  # an exception in it would hold this frame, and this frame the visit
+            context.run(bind_all, own)
 
     def visit(self, desk: Desk) -> LoopVisit:
         """Return a visit to be waited for at `desk`.  Raises RuntimeError in the loop's own thread."""
@@ -326,5 +363,6 @@ atexit.register(close_worker_loop)
 
 async def _coroutine(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     # Where an ASGI server's thread waits for this, its pool must not be waited for in turn.
-    threads.set(None)
+    if threads.get() is not None:
+        threads.set(None)
     return await function(*args)
