@@ -60,11 +60,15 @@ class LoopVisit:
     def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
         """Do so now.  Called on the loop."""
         try:
-            self.task = self._loop.create_task(_coroutine(function, args), context=context)
+            self.task = self._loop.create_task(self._serve(function, args), context=context)
             self.task.add_done_callback(self._end)
         except BaseException as error:
             self.failure = error
             self.desk.inbox.put(self)
+
+    async def _serve(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]) -> Any:
+        _leave_threads()
+        return await function(*args)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         self.desk.inbox.put(self)
@@ -112,10 +116,8 @@ class BriefVisit(LoopVisit):
     _is_told: bool = False
     _result: Any = None
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], context: Context) -> None:
-        super().begin(self._serve, (function, args), context)
-
     async def _serve(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...]) -> None:
+        _leave_threads()
         try:
             self._result = await function(*args)
         except asyncio.CancelledError:
@@ -361,8 +363,7 @@ os.register_at_fork(after_in_child=_forget)
 atexit.register(close_worker_loop)
 
 
-async def _coroutine(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _leave_threads() -> None:
     # Where an ASGI server's thread waits for this, its pool must not be waited for in turn.
     if threads.get() is not None:
         threads.set(None)
-    return await function(*args)
