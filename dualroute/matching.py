@@ -245,28 +245,34 @@ _NONE: dict[str, _Node] = {}
 class Shape:
     """The routes of so many segments that have parameters, all of them in the same places.
 
+    A path is cut into pieces: what stands before the first parameter is one, and each segment from there on.
+
     Args:
-        places: the numbers of the segments that are parameters, the empty text before the first slash being number 0.
-        size: how many segments there are, that one included.
+        places: the numbers of the segments that are parameters.
+        size: how many segments there are.
     """
 
-    __slots__ = ("literals", "places", "routes")
+    __slots__ = ("cuts", "literals", "places", "routes")
 
     def __init__(self, places: tuple[int, ...], size: int) -> None:
+        first = places[0]
         self.places: tuple[int, ...] = places
-        self.literals: tuple[int, ...] = tuple([at for at in range(size) if at not in places][1:]) or (0,)
-        """The numbers of the segments that are literal."""
+        self.cuts: int = size - first
+        """How many slashes a path is cut at, from its end."""
+        self.literals: tuple[int, ...] = tuple([at - first + 1 for at in range(first, size) if at not in places])
+        """The numbers of the pieces that are literal, beside the first."""
         self.routes: dict[str, Any] = {}
-        """By these segments, one dict inside the other, the first route that was declared: what is returned of it."""
+        """By the literal pieces, one dict inside the other, the first route that was declared: what `find` needs."""
 
     def add(self, entry: Entry) -> None:
         """Take in a route of this shape, unless there is one before it."""
-        segments = entry.path.source.split("/")
-        *outer, last = [segments[at] for at in self.literals]
+        pieces = entry.path.source.rsplit("/", self.cuts)
+        *outer, last = [pieces[at] for at in (0, *self.literals)]
         routes = self.routes
         for text in outer:
             routes = routes.setdefault(text, {})
-        captures = tuple([(name, at + 1, _checked(convert, fits)) for name, at, convert, fits in entry.captures])
+        before = self.places[0] - 1
+        captures = tuple([(name, at - before, _checked(convert, fits)) for name, at, convert, fits in entry.captures])
         routes.setdefault(last, (entry.methods, entry.trail, captures))
 
 
@@ -295,9 +301,9 @@ class Tree:
         self.literals: dict[str, Entry] = {}
         """By a path without parameters, the first entry that it fits, where that is a route for this path alone."""
         self.shapes: dict[int, Shape] = {}
-        """By how many pieces a path has when it is cut at its slashes, where all routes of so many have one shape."""
-        self.crowded: set[int] = {1}
-        """How many pieces it has where they do not; the empty path, which is taken for a slash, has one."""
+        """By how many segments there are, where all routes of so many have one shape."""
+        self.crowded: set[int] = {0}
+        """How many segments there are where they do not; the empty path, which is taken for a slash, has none."""
         self.has_spans: bool = False
         """Whether there are entries that take paths of any length."""
         self.heads: set[str] = set()
@@ -330,15 +336,15 @@ class Tree:
             if not (self.hosts or self.host_patterns or self.hits("", path.split("/"), 1)):
                 self.literals[path] = entry
             return
-        size = len(segments) + 1
-        places = tuple([at for at, segment in enumerate(segments, 1) if not isinstance(segment, Literal)])
+        size = len(segments)
+        places = tuple([at for at, segment in enumerate(segments) if not isinstance(segment, Literal)])
         shape = self.shapes.get(size)
         if shape is None and size not in self.crowded:
             shape = self.shapes[size] = Shape(places, size)
         if shape is None or shape.places != places or any(capture[1] < 0 for capture in entry.captures):
             self.shapes.pop(size, None)
             self.crowded.add(size)
-        elif not self.is_open and not (self.heads and (places[0] == 1 or segments[0].text in self.heads)):
+        elif not self.is_open and not (self.heads and (places[0] == 0 or segments[0].text in self.heads)):
             shape.add(entry)
         # else it is for a walk to find what was declared before: there is one wherever there are entries of that kind
 
@@ -501,16 +507,16 @@ class Table:
             if entry.methods is None or method in entry.methods:
                 return entry.found
             return self.match(kind, method, host, segments_of(path), 0, miss, given)
-        pieces = path.split("/")
-        size = len(pieces)
+        size = path.count("/")
         shape = tree.shapes.get(size)
         if shape is not None:
-            route: Any = shape.routes
+            pieces = path.rsplit("/", shape.cuts)
+            route: Any = shape.routes.get(pieces[0])
             for at in shape.literals:
-                route = route.get(pieces[at])
                 if route is None:
                     break
-            else:
+                route = route.get(pieces[at])
+            if route is not None:
                 methods, trail, captures = route
                 if methods is None or method in methods:
                     params: dict[str, Any] = {}
@@ -532,9 +538,9 @@ class Table:
                     except ValueError:
                         pass
                 # Others may still fit the path.
-                return self.match(kind, method, host, pieces[1:], 0, miss, given)
+                return self.match(kind, method, host, segments_of(path), 0, miss, given)
         if tree.has_spans or size in tree.crowded:
-            return self.match(kind, method, host, pieces[1:] or pieces, 0, miss, given)
+            return self.match(kind, method, host, segments_of(path), 0, miss, given)
         return None
 
     def match(
