@@ -184,9 +184,8 @@ class HTTPConnection(Generic[StateT]):
     def _open_channel(self) -> Channel | None:
         if self._opener is None:
             return None
-        make, *args = self._opener
-        self._opener = None
-        channel: Channel = make(*args)
+        opener, self._opener = self._opener, None
+        channel: Channel = opener[0](*opener[1:])
         limits = self._place.limits
         if limits is not None:
             channel.limits = limits

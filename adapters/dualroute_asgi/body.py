@@ -65,7 +65,7 @@ class BridgedChannel(ReceiveChannel):
     _visits: LoopVisits | None = None
 
     def __init__(self, receive: Receive, scope: Scope, send: Send | None = None) -> None:
-        super().__init__(receive)
+        self._receive = receive
         self._scope = scope
         self.send: Send | None = send
         self._kept: deque[Message] = deque()

@@ -95,58 +95,73 @@ class _Mail:
             outcomes.popleft().settle()
 
 
-class _Outcome(asyncio.Future[Any], Receiver):
-    """The result of a call in a thread.
+class _Outcome(Receiver):
+    """What comes of a call in a thread.
 
-    A call that has not begun is given up when its task is cancelled.  One that has begun can't be stopped, so the
-    task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
+    Args:
+        mail: by which the loop hears of it.
     """
 
-    _reported: tuple[Any, BaseException | None] | None = None
-    # True once the loop no longer looks for the outcome itself.
-    _asleep: bool = False
+    reported: tuple[Any, BaseException | None] | None = None
+    # What wakes who waits for it; None as long as nobody does.
+    _waiting: asyncio.Future[None] | None = None
 
-    def __init__(self, mail: _Mail, on_cancel: Callable[[], object] | None) -> None:
-        super().__init__(loop=mail.loop)
+    def __init__(self, mail: _Mail) -> None:
         self._mail = mail
-        self._on_cancel = on_cancel
         self._claim = [True]
 
-    def cancel(self, msg: Any = None) -> bool:
-        if self.claim():
-            return super().cancel(msg)
-        if self._on_cancel is not None and not self.done():
-            self._on_cancel()
-        # asyncio.Task takes False to mean that this can't be cancelled, and cancels itself at its next step.
-        return False
-
     def report(self, result: Any, error: BaseException | None) -> None:
-        self._reported = result, error
-        if self._asleep:
+        self.reported = result, error
+        if self._waiting is not None:
             self._mail.post(self)
 
-    def listen(self) -> None:
-        """Take the outcome when it comes, or at once if it is there."""
-        self._asleep = True
-        # Looked at after that: one that is reported from now on wakes the loop.
-        if self._reported is not None:
-            self.settle()
-
     def settle(self) -> None:
-        """Take what was reported.  Called on the loop."""
-        if self.done() or self._reported is None:
-            return
-        result, error = self._reported
-        self._reported = None
-        if error is None:
-            self.set_result(result)
-        elif isinstance(error, StopIteration):
-            # A future can't carry StopIteration, which would end the coroutine that awaits it.
-            wrapped = RuntimeError("a function called in a thread raised StopIteration")
-            wrapped.__cause__ = error
-            self.set_exception(wrapped)
-        else:
-            self.set_exception(error)
+        """Wake who waits.  Called on the loop."""
+        waiting = self._waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def wait(self, on_cancel: Callable[[], object] | None) -> None:
+        """Wait until it was reported.
+
+        A call that has not begun is given up when its task is cancelled.  One that has begun can't be stopped, so the
+        task goes on waiting for it, and is cancelled when it ends: then no handler outlives its request's clean-up.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            while True:
+                self._waiting = waiting = self._mail.loop.create_future()
+                # Looked at after that: one that is reported from now on wakes the loop.
+                if self.reported is not None:
+                    break
+                try:
+                    await waiting
+                    break
+                except asyncio.CancelledError as error:
+                    if cancelled is None and self.claim():
+                        raise
+                    cancelled = error
+                    if on_cancel is not None and self.reported is None:
+                        on_cancel()
+            if cancelled is not None:
+                raise cancelled
+        finally:
+            del cancelled  # no cycle with its traceback, in which this frame is
+
+    def result(self) -> Any:
+        """Return what the call returned, or raise what it raised.  That can be asked once."""
+        assert self.reported is not None, "it was waited for"
+        result, error = self.reported
+        self.reported = None
+        try:
+            if error is None:
+                return result
+            if isinstance(error, StopIteration):
+                # It would end the coroutine that it is raised in.
+                raise RuntimeError("a function called in a thread raised StopIteration") from error
+            raise error
+        finally:
+            del self, result, error  # the exception would hold this frame, and this frame it
 
 
 _Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
@@ -199,14 +214,15 @@ class ThreadPool:
         mail = self._mail
         if mail is None or mail.loop is not loop:
             mail = self._mail = _Mail(loop)
-        outcome = _Outcome(mail, on_cancel)
+        outcome = _Outcome(mail)
         self.note_start(outcome, pace)
         context = self.start(function, args, outcome)
         if outcome.over is not None:
             self.stand_still(outcome.over, pace)
-        outcome.listen()
         try:
-            return await outcome
+            if outcome.reported is None:
+                await outcome.wait(on_cancel)
+            return outcome.result()
         finally:
             del outcome  # its exception would hold this frame, and this frame it
             bind_all(context)
