@@ -22,6 +22,7 @@ from dualroute.translation import (
     readdressed_environ,
     readdressed_scope,
     scope_after_environ,
+    scope_content_type,
     scope_from_environ,
     scope_headers,
 )
@@ -543,6 +544,15 @@ class HTTPConnection(Generic[StateT]):
                 assert self._given_scope is not None, "a connection has a scope or an environ"
                 self._headers = Headers(scope_headers(self._given_scope["headers"]))
         return self._headers
+
+    def _content_type(self) -> str | None:
+        """Return the Content-Type, which most that read a body ask for alone, without reading all headers for it."""
+        if self._headers is not None:
+            return self._headers.get("content-type")
+        if self._environ is not None:
+            return self._environ.get("CONTENT_TYPE") or None
+        assert self._given_scope is not None, "a connection has a scope or an environ"
+        return scope_content_type(self._given_scope["headers"])
 
     @property
     def query_string(self) -> str:

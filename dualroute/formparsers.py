@@ -11,7 +11,7 @@ from typing import ClassVar
 from dualroute.datastructures import Headers
 from dualroute.exceptions import MultiPartException
 from dualroute.formreaders import UrlEncodedReader
-from dualroute.forms import form_data, form_limits, parse_async
+from dualroute.forms import form_data, form_limits, options_of, parse_async
 from dualroute.uploads import FormData
 
 __all__ = ["FormParser", "MultiPartException", "MultiPartParser"]
@@ -41,8 +41,8 @@ class FormParser:
 
     async def parse(self) -> FormData:
         """Return the form.  Raises MultiPartException for a malformed one, and BodyTooLarge."""
-        reader = UrlEncodedReader(self._limits, _options(self.headers).get("charset"))
-        return form_data(await parse_async(reader, self.stream))
+        reader = UrlEncodedReader(self._limits, options_of(self.headers.get("content-type")).get("charset"))
+        return form_data(await parse_async(reader, self.stream), has_files=False)
 
 
 class MultiPartParser:
@@ -78,14 +78,8 @@ class MultiPartParser:
         """Return the form.  Raises MultiPartException for a malformed one, and BodyTooLarge."""
         from dualroute.multipart import MultipartReader
 
-        options = _options(self.headers)
+        options = options_of(self.headers.get("content-type"))
         reader = MultipartReader(
             options.get("boundary"), self._limits, options.get("charset"), spool_size=self.spool_max_size
         )
         return form_data(await parse_async(reader, self.stream))
-
-
-def _options(headers: Headers) -> dict[str, str]:
-    from werkzeug.http import parse_options_header
-
-    return parse_options_header(headers.get("content-type"))[1]

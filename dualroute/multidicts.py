@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 __all__ = ["ImmutableMultiDict", "MultiDict", "QueryParams"]
@@ -33,6 +33,14 @@ class ImmutableMultiDict(Mapping[_K, _V_co]):
             further: Any = pairs.items()
             self._list.extend(further)
         self._dict: dict[_K, _V_co] = dict(self._list)
+
+    @classmethod
+    def _of(cls, pairs: list[tuple[_K, _V_co]]) -> Self:
+        """Return the mapping of these pairs.  The list is not copied, and must not be changed afterwards."""
+        self = cls.__new__(cls)
+        self._list = pairs
+        self._dict = dict(pairs)
+        return self
 
     def __getitem__(self, key: _K) -> _V_co:
         return self._dict[key]

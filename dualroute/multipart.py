@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Field, File, MultipartDecoder, NeedData, State
@@ -64,6 +64,7 @@ class MultipartReader(FormReader):
     Raises MultiPartException for what can be no boundary.
     """
 
+    takes_files: ClassVar[bool] = True
     waiting: int = 0
 
     def __init__(

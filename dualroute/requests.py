@@ -152,19 +152,9 @@ class Request(_BaseRequest[StateT]):
         Raises MultiPartException (400) for a malformed form, BodyTooLarge (413), ClientDisconnect, and RuntimeError
         where the body was streamed before.
         """
-        from dualroute.forms import AwaitableForm, read_form_async
+        from dualroute.forms import AwaitableForm
 
-        return AwaitableForm(
-            lambda: read_form_async(
-                self,
-                self._body_channel,
-                max_form_files=max_files,
-                max_form_fields=max_fields,
-                max_part_size=max_part_size,
-                max_text_size=max_text_size,
-                max_file_size=max_file_size,
-            )
-        )
+        return AwaitableForm(self, (max_files, max_fields, max_part_size, max_text_size, max_file_size))
 
     async def close(self) -> None:
         """Close the files of the form, if it was read.  That is done in any case when the request is over."""
@@ -279,15 +269,7 @@ class SyncRequest(_BaseRequest[StateT]):
         """
         from dualroute.forms import read_form
 
-        return read_form(
-            self,
-            self._body_channel,
-            max_form_files=max_files,
-            max_form_fields=max_fields,
-            max_part_size=max_part_size,
-            max_text_size=max_text_size,
-            max_file_size=max_file_size,
-        )
+        return read_form(self, (max_files, max_fields, max_part_size, max_text_size, max_file_size))
 
     def close(self) -> None:
         """Close the files of the form, if it was read.  That is done in any case when the request is over."""

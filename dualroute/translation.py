@@ -25,6 +25,7 @@ __all__ = [
     "readdressed_environ",
     "readdressed_scope",
     "scope_after_environ",
+    "scope_content_type",
     "scope_from_environ",
     "scope_headers",
     "wsgi_text",
@@ -139,6 +140,12 @@ def environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
             headers.append((key.replace("_", "-").lower(), value))
     return headers
+
+
+def scope_content_type(raw: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the Content-Type of a scope, as `scope_headers` has it, or None."""
+    found = [value for name, value in raw if len(name) == 12 and name.lower() == b"content-type"]
+    return b",".join(found).decode("latin-1") if found else None
 
 
 def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
