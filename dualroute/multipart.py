@@ -36,8 +36,24 @@ SMALL_SPOOL_SIZE = 65_536
 MEMORY = 8 * 1_048_576
 """How many bytes of files are held in memory before only small ones are."""
 
+_HEADS = (Field, File)
+
 # RFC 2046 section 5.1.1, but for what stands in it: clients are known to use other characters than those listed there.
 _BOUNDARY = re.compile("[ -~]{0,69}[!-~]")
+
+
+class _Lines:
+    """The patterns of the lines that a boundary makes."""
+
+    __slots__ = ("first", "further", "open")
+
+    def __init__(self, delimiter: bytes) -> None:
+        # A boundary with the line breaks around it, of which the second is no other boundary's first.
+        line = rb"%s(?:--|[^\S\r\n]*+(?:\r\n|\r|\n))" % re.escape(delimiter)
+        self.further = re.compile(rb"(?:\r\n|\r|\n)" + line)
+        self.first = re.compile(rb"(?:\A|\r\n|\r|\n)" + line)
+        # A line that begins like a boundary, whose end has not come.
+        self.open = re.compile(rb"(?:\r\n|\r|\n)%s(?:-|[^\S\r\n]*+\r?)\Z" % re.escape(delimiter))
 
 
 class _File:
@@ -77,13 +93,8 @@ class MultipartReader(FormReader):
             malformed("its boundary must have 1 to 70 characters of ASCII")
         delimiter = b"--" + boundary.encode("ascii")
         self._delimiter = delimiter
-        # A boundary with the line breaks around it, of which the second is no other boundary's first.
-        line = rb"%s(?:--|[^\S\r\n]*+(?:\r\n|\r|\n))" % re.escape(delimiter)
-        self._line = re.compile(rb"(?:\r\n|\r|\n)" + line)
-        self._first_line = re.compile(rb"(?:\A|\r\n|\r|\n)" + line)
-        # A line that begins like a boundary, whose end has not come.
-        self._open_line = re.compile(rb"(?:\r\n|\r|\n)%s(?:-|[^\S\r\n]*+\r?)\Z" % re.escape(delimiter))
         self._decoder = MultipartDecoder(boundary.encode("ascii"))
+        self._lines: _Lines | None = None
         self._spool_size = spool_size
         self._block = bytearray()
         self._complete = False
@@ -117,13 +128,16 @@ class MultipartReader(FormReader):
 
     def _safe_size(self, block: bytes) -> int:
         """Return how many bytes of a block come before what may be a boundary that is not there whole."""
+        if self._lines is None:
+            # To compile them takes longer than to read a small form, and boundaries hardly ever come twice.
+            self._lines = _Lines(self._delimiter)
         size = len(block)
         begun = self._decoder.state is not State.PREAMBLE
         after = 0  # the last boundary that is there whole
-        for match in (self._line if begun else self._first_line).finditer(block):
+        for match in (self._lines.further if begun else self._lines.first).finditer(block):
             if match.end() < size or not block.endswith(b"\r"):  # which may be half a line break
                 after = match.end()
-        found = self._open_line.search(block, after)
+        found = self._lines.open.search(block, after)
         if found is not None:
             return found.start()
         # A line break, and the delimiter's beginning.
@@ -152,7 +166,7 @@ class MultipartReader(FormReader):
                 self._take_data(event.data)
                 if not event.more_data:
                     self._end_part()
-            elif isinstance(event, Field | File):
+            elif isinstance(event, _HEADS):
                 self._begin_part(event)
             elif isinstance(event, NeedData):
                 if state is State.PREAMBLE and not last:
@@ -171,14 +185,18 @@ class MultipartReader(FormReader):
             malformed(f"a part may have {most} headers")
         if event.name is None:
             malformed("a part has no name")
-        if any("\0" in name or "\0" in value for name, value in headers):
-            malformed("the headers of a part are malformed")
+        content_type = None
+        for name, value in headers:
+            if "\0" in name or "\0" in value:
+                malformed("the headers of a part are malformed")
+            if content_type is None and name.lower() == "content-type":
+                content_type = value
         if isinstance(event, File):
             self._begin_file(event.name, event.filename, headers)
         else:
             self._count_field()
             self._count_text(len(event.name))
-            self._part = Text(event.name, b"", _charset_of(event.headers.get("content-type")))
+            self._part = Text(event.name, b"", _charset_of(content_type))
 
     def _begin_file(self, name: str, filename: str, headers: list[tuple[str, str]]) -> None:
         most = self.limits.max_form_files
