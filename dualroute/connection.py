@@ -339,7 +339,7 @@ class HTTPConnection(Generic[StateT]):
         self.asked_handlers  # noqa: B018
         self.closing  # noqa: B018
         other = cls.__new__(cls)
-        self._channel, self.path_params  # noqa: B018
+        _ = self._channel, self.path_params
         other.__dict__.update(self.__dict__)
         return other
 

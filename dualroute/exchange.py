@@ -536,7 +536,8 @@ def _inwards(
                         if not layers:
                             raise failure
                         # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
-                        resume, outcome, failure = layers[-1].throw, failure, None
+                        throw: Any = layers[-1].throw
+                        resume, outcome, failure = throw, failure, None
                     elif layers:
                         given = outcome
                         resume = layers[-1].send

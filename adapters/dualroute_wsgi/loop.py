@@ -113,6 +113,8 @@ class BriefVisit(LoopVisit):
     else has something for it.
     """
 
+    task: asyncio.Task[Any] | None
+    failure: BaseException | None
     _is_told: bool = False
     _result: Any = None
 
