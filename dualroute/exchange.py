@@ -536,8 +536,7 @@ def _inwards(
                         if not layers:
                             raise failure
                         # Cancellation too: each layer sees it at its yield, as it would in a `with` block.
-                        throw: Any = layers[-1].throw
-                        resume, outcome, failure = throw, failure, None
+                        resume, outcome, failure = _throw_into(layers[-1]), failure, None
                     elif layers:
                         given = outcome
                         resume = layers[-1].send
@@ -567,7 +566,7 @@ def _inwards(
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        outcome, resume = error, layers[-1].throw
+                        outcome, resume = error, _throw_into(layers[-1])
                     continue
                 # The layer has come to its end.
                 layers.pop()
@@ -596,6 +595,10 @@ def _is_served(outcome: Any, connection: HTTPConnection) -> bool:
 
 
 _NOT_BEGUN: Generator[Any, Any, Any] = (nothing for nothing in tuple[Any, ...]())
+
+
+def _throw_into(layer: Generator[Any, Any, Any]) -> Callable[[Any], Any]:
+    return layer.throw
 
 
 def _require_generator(layer: Any, function: Middleware) -> None:
