@@ -223,9 +223,13 @@ class MutableHeaders(Headers):
     def of(cls, pairs: Iterable[tuple[str, str]]) -> MutableHeaders:
         """Return headers made of pairs of text, checked: what the constructor does, for those who make many."""
         self = cls.__new__(cls)
-        self._list = [(name.lower(), value) for name, value in pairs]
-        for name, value in self._list:
-            _check(name, value)
+        self._list = checked = []
+        for given, value in pairs:
+            name = given.lower()
+            # Most are known names and plain values, which need no call.
+            if name not in _known_names or type(value) is not str or not (value.isascii() and value.isprintable()):
+                _check(name, value)
+            checked.append((name, value))
         return self
 
     def append(self, key: str, value: str) -> None:

@@ -15,6 +15,7 @@ from dualroute.connection import HTTPConnection, quote_query
 from dualroute.endpoints import METHODS
 from dualroute.exceptions import HTTPException
 from dualroute.exchange import Call, Exchange, Plan, exchange
+from dualroute.foreign import StreamingHandler
 from dualroute.handlers import Handler
 from dualroute.lifespan import lives_of, states_of
 from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss, Source, Table, segments_of
@@ -376,6 +377,8 @@ class Dispatcher:
             router=self._outermost,
             direct=handler if type(handler) is Handler and timeout is None else None,
         )
+        if type(handler) is StreamingHandler and not middleware and timeout is None:
+            plan.alone = handler
         plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS and not any(step.passing for step in trail):

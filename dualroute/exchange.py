@@ -184,7 +184,7 @@ class Plan(Place):
         direct: what answers, where an adapter may call it without an exchange.
     """
 
-    __slots__ = ("direct", "endpoint", "handlers", "is_async", "lives", "middleware", "timeout")
+    __slots__ = ("alone", "direct", "endpoint", "handlers", "is_async", "lives", "middleware", "timeout")
 
     lives: tuple[AppLifespan, ...]
     """The lifespans of the apps that it goes through, the outermost first."""
@@ -213,6 +213,9 @@ class Plan(Place):
         """Its `invoke` is called with the connection, in its colour, between `enter` and `leave` where there is
         middleware.  What is no response that is there is for `after`, and an exception for `after_failure`: either is
         the rest of the exchange."""
+        self.alone: Any = None
+        """What answers by itself in a server's thread or on its event loop, where it has that colour: as `direct`, but
+        for all of the plan."""
         self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
@@ -384,8 +387,8 @@ def finish(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers) 
 
 def after(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers | None = None) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and returned `result`."""
-    assert plan.direct is not None, "only then is it called by itself"
-    inner = _result(plan, connection, plan.direct.call(connection), result)
+    handler = plan.alone if plan.direct is None else plan.direct
+    inner = _result(plan, connection, handler.call(connection), result)
     return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
 
 

@@ -76,8 +76,8 @@ class MountedResponse(Response):
 
     def __init__(self, status_code: int, headers: Iterable[tuple[str, str]], reason: str | None = None) -> None:
         self.status_code: int = status_code
-        self.headers: MutableHeaders = MutableHeaders.of(headers)
-        self._given = status_code, reason
+        self._headers = MutableHeaders.of(headers)
+        self._given = (status_code, reason)
 
     @property
     def reason(self) -> str | None:  # type: ignore[override]  # read by those who send it, and by nobody set

@@ -43,6 +43,7 @@ from dualroute.types import Environ, StartResponse
 from dualroute_wsgi import process
 from dualroute_wsgi.body import HandOverChannel
 from dualroute_wsgi.driving import drive, run_async, until_elsewhere
+from dualroute_wsgi.mounted import Reply
 
 if TYPE_CHECKING:
     from dualroute.handlers import Handler
@@ -117,6 +118,9 @@ class WSGIAdapter:
             headers, has_body = response.wire(environ["REQUEST_METHOD"])
             start_response(status_line(response.status_code, response.reason), list(headers))
             return [response.body] if has_body else []
+        if rest is None and request._opener is not None and (passed := _passed(request, response, context)) is not None:
+            passed.start(start_response)
+            return passed
         channel: HandOverChannel = request._channel
         served = _Served(request, context, channel)
         limit = channel.time_limit
@@ -147,8 +151,9 @@ class WSGIAdapter:
         there yet.
         """
         request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
-        direct = plan.direct
-        entered = enter(plan, request) if direct is not None and plan.middleware else []
+        alone = plan.alone
+        direct = alone if alone is not None and not alone.is_async else plan.direct
+        entered = enter(plan, request) if direct is not None and direct is not alone and plan.middleware else []
         if direct is None:
             rest = exchange(plan, request)
         elif not isinstance(entered, list):
@@ -349,6 +354,57 @@ class _Served:
         self.end()
         if failure is not None:
             raise ResponseCut
+
+
+def _passed(request: SyncRequest, response: Response, context: Context) -> _Passed | None:
+    """Return what a mounted application answers, if it can be passed to the server as it is."""
+    body: Any = response.body_iterator
+    if type(body) is not Reply or response.encoders or response.background is not None or body.native():
+        return None
+    environ: Any = request._environ
+    headers, has_body = response.wire(environ["REQUEST_METHOD"])
+    if not has_body or len(request.closing) != 1:  # the one thing to close is the reply
+        return None
+    return _Passed(request, response, headers, body, context)
+
+
+class _Passed:
+    """The pieces of what a mounted application answers, where nothing is around it: what the server iterates over."""
+
+    def __init__(
+        self, request: SyncRequest, response: Response, headers: list[tuple[str, str]], reply: Reply, context: Context
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._headers = headers
+        self._reply = reply
+        self._advance = reply.__next__
+        self._context = context
+
+    def start(self, start_response: StartResponse) -> None:
+        """Tell the server of the status and the headers."""
+        response = self._response
+        try:
+            start_response(status_line(response.status_code, response.reason), list(self._headers))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self._context.run(self._advance)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._context.run(stream_failed, self._request, self._response, error, started=True)
+            raise ResponseCut from None
+
+    def close(self) -> None:
+        """Close what the application returned.  The server calls this in the end, however that comes about."""
+        self._context.run(self._reply.close)
 
 
 class _Sent:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dualroute.requests import SyncRequest
     from dualroute.responses import Response
 
-__all__ = ["FileWrapper", "WSGIApp"]
+__all__ = ["FileWrapper", "Reply", "WSGIApp"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -85,6 +85,22 @@ class WSGIApp(ForeignApp):
 
         Raises what the application raises, BodyTooLarge, and AppBroken where it does not keep to PEP 3333.
         """
+        given = request._environ
+        if given is not None and request._opener is not None and not _may_bring_body(given):
+            # What most requests need: there is nothing to read, and so no channel to read it from.
+            environ = dict(given)
+            self._place(request, environ, request._mounted)
+            environ.setdefault("wsgi.file_wrapper", FileWrapper)
+            environ.pop(INSIDE, None)
+            environ["wsgi.input_terminated"] = True
+            environ["wsgi.input"] = io.BytesIO()
+            reply = Reply(self, environ, request)
+            try:
+                response = reply.begin()
+            except BaseException:
+                reply.close()
+                raise
+            return self._answered(response) if self.intercept_errors else response
         channel = request._body_channel
         channel.require_within_limit()
         environ = self._environ(request, channel, request._mounted)
@@ -92,7 +108,7 @@ class WSGIApp(ForeignApp):
 
     def _reply(self, request: SyncRequest, environ: Environ, channel: Channel) -> Response:
         """Call the application, and return its response."""
-        reply = _Reply(self, environ, request)
+        reply = Reply(self, environ, request)
         try:
             response = reply.begin()
             # Whatever the application made of the error that reading gave it.
@@ -105,11 +121,24 @@ class WSGIApp(ForeignApp):
             raise
         return response
 
+    def _place(self, request: SyncRequest, environ: Environ, mounted: str) -> None:
+        """Say in an environ, which is a copy of the server's, where the application is mounted."""
+        path: str = environ.get("PATH_INFO", "")
+        absolute = path.startswith("/")
+        if absolute and not mounted:
+            return
+        if absolute and path.isascii() and path.startswith(mounted) and not environ.get("SCRIPT_NAME"):
+            environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted, path[len(mounted) :]
+        else:
+            target = request._target
+            environ["SCRIPT_NAME"] = wsgi_text(target.root_path + mounted)
+            environ["PATH_INFO"] = wsgi_text(target.path[len(mounted) :])
+
     def _environ(self, request: SyncRequest, channel: Channel, mounted: str) -> Environ:
         """Return the environ for the application, which is mounted at `mounted`."""
-        target = request._target
         environ = request.environ
         if environ is None:
+            target = request._target
             if mounted:
                 target = target._replace(root_path=target.root_path + mounted, path=target.path[len(mounted) :])
             environ = environ_from_scope(request._given_scope or {}, target)
@@ -117,9 +146,7 @@ class WSGIApp(ForeignApp):
             length_counts = "HTTP_TRANSFER_ENCODING" not in environ
         else:
             environ = dict(environ)
-            if mounted or not environ.get("PATH_INFO", "").startswith("/"):
-                environ["SCRIPT_NAME"] = wsgi_text(target.root_path + mounted)
-                environ["PATH_INFO"] = wsgi_text(target.path[len(mounted) :])
+            self._place(request, environ, mounted)
             environ.setdefault("wsgi.file_wrapper", FileWrapper)
             length_counts = not (environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
         if not length_counts:
@@ -174,6 +201,15 @@ class WSGIApp(ForeignApp):
         return file
 
 
+def _may_bring_body(environ: Environ) -> bool:
+    """Tell whether a request may have a body, by what a WSGI server says of it."""
+    if environ.get("CONTENT_LENGTH", "") not in ("", "0") or environ.get("HTTP_TRANSFER_ENCODING"):
+        return True
+    # HTTP/2 and later frame a body without either header.  Without an end, it could not be read.
+    protocol: str = environ.get("SERVER_PROTOCOL", "")
+    return bool(environ.get("wsgi.input_terminated")) and not protocol.startswith("HTTP/1.")
+
+
 def _announces_body(environ: Environ) -> bool:
     return "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "").strip("0") != ""
 
@@ -216,7 +252,7 @@ class InputTooLarge(BodyTooLarge, OSError):
     """What reading ``wsgi.input`` raises beyond the limit."""
 
 
-class _Reply:
+class Reply:
     """What an application answers: first its status and headers, then the pieces of its body."""
 
     # On the class until they change, since most replies are a list and have little to remember.
