@@ -52,6 +52,9 @@ _ATTACHED = ("session", "auth", "user")
 # What a connection reads off its scope when it is asked, and the names of that there.
 _TOLD_BY_SCOPE = ("headers", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
+# What routing found: an application of others has routes of its own, and would be misled by it.
+_FOUND = ("app", "router", "route", "endpoint", "dualroute.root_path")
+
 __all__ = ["HTTPConnection", "Place", "StateT", "cookie_parser"]
 
 
@@ -368,14 +371,13 @@ class HTTPConnection(Generic[StateT]):
             if self._given_scope is not None:
                 scope = dict(self._given_scope)
                 scope["headers"] = joined_headers(scope["headers"])
-                if not (scope.get("raw_path") or b"/").startswith(b"/"):
-                    scope["raw_path"] = quote_path(self.path).encode("ascii")  # it was the absolute form
+                self._mend_raw_path(scope)
             else:
                 assert self._environ is not None, "a connection has a scope or an environ"
                 scope = scope_from_environ(self._environ, self._target)
-            scope["path"] = self.path
-            scope["root_path"] = self.root_path
-            scope["dualroute.root_path"] = self._target.root_path  # less the mounts inside: see `BaseRoute.matches`
+            scope["path"], root_path = self._told_paths()
+            scope["root_path"] = root_path + self._mounted
+            scope["dualroute.root_path"] = root_path  # less the mounts inside: see `BaseRoute.matches`
             scope["path_params"] = self.path_params
             scope["state"] = self._shared_state()._state
             place = self._place
@@ -388,6 +390,41 @@ class HTTPConnection(Generic[StateT]):
                 scope.update({name: value for name, value in self._attached.items() if name in _ATTACHED})
             self._scope = scope
         return self._scope
+
+    def _told_paths(self) -> tuple[str, str]:
+        """Return the whole path and the server's root path, as they are before anything was passed on."""
+        given = self._given_scope
+        if given is not None and not given.get("root_path"):
+            path: str = given["path"]
+            if path.startswith("/") and path.isascii():  # as most are: there is nothing to be read off it
+                return path, ""
+        return self.path, self._target.root_path
+
+    def _mend_raw_path(self, scope: Scope) -> None:
+        if not (scope.get("raw_path") or b"/").startswith(b"/"):
+            scope["raw_path"] = quote_path(self.path).encode("ascii")  # it was the absolute form
+
+    def foreign_scope(self) -> Scope:
+        """Return a scope like `scope` for an application of others, which may change it; without what routing found."""
+        given = self._given_scope
+        if self._scope is not None or given is None or self._attached is not None:
+            scope = dict(self.scope)
+            scope["state"] = dict(self._shared_state()._state)
+        else:
+            scope = dict(given)
+            scope["headers"] = joined_headers(scope["headers"])
+            self._mend_raw_path(scope)
+            scope["path"], root_path = self._told_paths()
+            scope["root_path"] = root_path + self._mounted
+            scope["path_params"] = self.path_params
+            if self._state is None and self._lives is None:
+                scope["state"] = dict(given.get("state") or ())
+            else:
+                scope["state"] = dict(self._shared_state()._state)
+        for key in _FOUND:
+            if key in scope:
+                del scope[key]
+        return scope
 
     def attach(self, name: str, value: Any) -> None:
         """Keep what a middleware makes for the handlers: "session", "user" or "auth".  The scope has it too."""

@@ -48,7 +48,7 @@ AsyncContentStream: TypeAlias = AsyncIterable[Content]
 ContentStream: TypeAlias = AsyncContentStream | SyncContentStream
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
 )
 _BINARY = (bytes, bytearray, memoryview)
@@ -273,7 +273,7 @@ class Response(Servable):
         if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
             return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
         headers = self.headers._list
-        unwanted = _HOP_BY_HOP
+        unwanted = HOP_BY_HOP
         if not _may_have_body(status_code):
             unwanted = unwanted | ({"content-type"} if status_code == 304 else {"content-type", "content-length"})
         for name, _ in headers:

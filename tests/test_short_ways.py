@@ -120,3 +120,98 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/old/path", {"content": b""}),
     ("DELETE", "/old/path", {"headers": {"content-length": "0"}}),
 ]
+
+
+def sending(*messages: dict[str, Any]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain"), *headers]}
+
+
+def piece(body: Any, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def asgi_telling(scope: Any, receive: Any, send: Any) -> None:
+    names = (
+        "root_path",
+        "path",
+        "raw_path",
+        "query_string",
+        "method",
+        "path_params",
+        "state",
+        "app",
+        "route",
+        "endpoint",
+    )
+    body = b""
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    scope["state"]["left"] = "here"
+    await send(start())
+    await send(piece(repr([scope.get(name) for name in names]).encode() + body))
+
+
+async def asgi_failing(scope: Any, receive: Any, send: Any) -> None:
+    raise LookupError("boom")
+
+
+async def asgi_failing_after_its_start(scope: Any, receive: Any, send: Any) -> None:
+    await send(start())
+    raise LookupError("boom")
+
+
+async def asgi_failing_in_the_end(scope: Any, receive: Any, send: Any) -> None:
+    await send(start())
+    await send(piece(b"whole"))
+    raise LookupError("too late")
+
+
+ASGI_APPS: dict[str, Any] = {
+    "whole": sending(start(), piece(b"whole")),
+    "pieces": sending(start(), piece(b"one", more=True), piece(b"", more=True), piece(b"two")),
+    "nothing": sending(start(404), piece(b"")),
+    "a bytearray": sending(start(), piece(bytearray(b"bytes"))),
+    "without a body": sending({**start(204), "headers": [(b"x-a", b"a")]}, piece(b"")),
+    "what it is told": asgi_telling,
+    "text": sending(start(), piece("text")),
+    "a status that is none": sending({**start(), "status": 20}, piece(b"x")),
+    "a header with a line in it": sending(start(200, (b"x-a", b"a\r\nb")), piece(b"x")),
+    "a header with no name": sending(start(200, (b"x a", b"b")), piece(b"x")),
+    "a header of text": sending(start(200, ("x-a", "b")), piece(b"x")),  # type: ignore[arg-type]  # which is wrong
+    "two starts": sending(start(), start(), piece(b"x")),
+    "no start": sending(piece(b"x")),
+    "no end": sending(start()),
+    "no response": sending(),
+    "what nobody knows": sending(start(), {"type": "http.response.unknown"}, piece(b"x")),
+    "a failure": asgi_failing,
+    "a failure after the start": asgi_failing_after_its_start,
+    "a failure in the end": asgi_failing_in_the_end,
+}
+
+
+@pytest.mark.parametrize("name", ASGI_APPS)
+def test_an_asgi_app_with_nothing_around_it(serve: Serve, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    def answers(middleware: list[Any], **options: Any) -> Any:
+        caplog.clear()
+        client = serve(DualRoute([Mount("/old", app=ASGI_APPS[name])], middleware=middleware, **options))
+        responses = [client.request(method, path, **more) for method, path, more in REQUESTS]
+        # What follows the headers of an answer to HEAD is the server's to leave out, as it does for any application.
+        told = [
+            (answer.status_code, answer.request.method == "HEAD" or answer.content, answer.headers.multi_items())
+            for answer in responses
+        ]
+        return told, failures(caplog)
+
+    assert answers([]) == answers([generator])
+    handlers = {LookupError: lambda request, error: PlainTextResponse(f"handled {error}")}
+    assert answers([], exception_handlers=handlers) == answers([generator], exception_handlers=handlers)

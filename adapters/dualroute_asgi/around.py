@@ -16,7 +16,7 @@ from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.mounted import ASGIApp
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.sending import Delivery, send_whole
-from dualroute_asgi.sessions import Session, Transfer
+from dualroute_asgi.sessions import Session, Transfer, server_send
 
 if TYPE_CHECKING:
     from dualroute.bodies import Channel
@@ -53,8 +53,9 @@ class ASGISurrounding(ASGIApp):
         channel = request._body_channel
         crossing = _Crossing(request, inside)
         scope = crossing.scope()
-        if inside.is_bare and isinstance(channel, BridgedChannel) and channel.send is not None:
-            transfer = Transfer(self, channel, scope.get("extensions") or ())
+        send = server_send(request) if inside.is_bare else None
+        if send is not None:
+            transfer = Transfer(self, request, send, scope.get("extensions") or ())
             crossing.given = transfer
             response = await self._transfer(request, scope, transfer)
         else:

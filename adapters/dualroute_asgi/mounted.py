@@ -19,9 +19,8 @@ from dualroute.failures import note
 from dualroute.foreign import INSIDE, AppBroken, ForeignApp
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
-from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.life import Life
-from dualroute_asgi.sessions import Session, Transfer
+from dualroute_asgi.sessions import Session, Transfer, server_send
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["ASGIApp"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
-
-# What routing left in the scope is ours, and would mislead an application that has routes of its own.
-_OURS = ("app", "router", "route", "endpoint", "dualroute.root_path", INSIDE)
 
 
 class ASGIApp(ForeignApp):
@@ -97,16 +93,22 @@ class ASGIApp(ForeignApp):
 
     async def respond_directly(self, request: Request) -> Response:
         """Have the application send its response itself, where the server is an ASGI server."""
-        channel = request._body_channel
-        if not isinstance(channel, BridgedChannel) or channel.send is None:
+        send = server_send(request)
+        if send is None:
             return await self.respond(request)
         scope = self._scope(request)
-        return await self._transfer(request, scope, Transfer(self, channel, scope.get("extensions") or ()))
+        return await self._transfer(request, scope, Transfer(self, request, send, scope.get("extensions") or ()))
 
     async def _transfer(self, request: Request, scope: Scope, transfer: Transfer) -> Response:
         """Have the application send its response itself, and return what it has sent."""
         try:
-            await self._run_directly(scope, transfer)
+            try:
+                await self.app(scope, transfer.receive, transfer.send)
+            except asyncio.CancelledError as error:
+                self._require_cancelled(error)
+                raise
+            if not transfer.complete:
+                transfer.require_complete()
         except asyncio.CancelledError:
             if not transfer.given_up():
                 raise
@@ -123,19 +125,15 @@ class ASGIApp(ForeignApp):
                 stream_failed(request, transfer.response, error, started=True)
                 transfer.response.cut = True
         finally:
-            transfer.stop_watching()
-        transfer.response.sent = True
+            if transfer._watcher is not None:
+                transfer.stop_watching()
         return transfer.response
 
-    async def _run_directly(self, scope: Scope, transfer: Transfer) -> None:
-        try:
-            await self.app(scope, transfer.receive, transfer.send)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
+    def _require_cancelled(self, error: asyncio.CancelledError) -> None:
+        """Raise AppBroken where nobody has cancelled the application."""
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
             raise AppBroken(f"{self.described()} cancelled itself") from error
-        transfer.require_complete()
 
     def _failed_after_response(self, error: Exception) -> None:
         note(error)
@@ -164,12 +162,12 @@ class ASGIApp(ForeignApp):
             logger.debug("websocket %s: the peer went away", websocket.path)
 
     def _scope(self, connection: HTTPConnection) -> Scope:
-        scope = dict(connection.scope)
-        for key in _OURS:
-            scope.pop(key, None)
+        scope = connection.foreign_scope()
+        if INSIDE in scope:
+            del scope[INSIDE]
         life = self._lives.get(asyncio.get_running_loop()) if self._lives else None
-        scope["state"] = state = dict(connection.state._state)
         if life is not None and life.state:
+            state = scope["state"]
             # Its own comes before what it has from the apps around it, and behind what was set for this request.
             inherited = connection.inherited_state
             for name, value in life.state.items():

@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextvars import copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import Channel, streamable
 from dualroute.contexts import bind_all
+from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.types import Message, Scope
+from dualroute.responses import HOP_BY_HOP
+from dualroute.types import Message, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 
 if TYPE_CHECKING:
+    from dualroute.requests import Request
     from dualroute_asgi.mounted import ASGIApp
 
-__all__ = ["Session", "Transfer"]
+__all__ = ["Link", "Session", "Transfer"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -182,6 +185,16 @@ class Session:
             response.body_iterator = self
         return response
 
+    @property
+    def client_left(self) -> bool:
+        """Whether the client is known to have gone, or the request was given up."""
+        return self._gone
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the client stopped short of the end of the request body."""
+        return self._channel.cut_short
+
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         assert failure is not None
@@ -231,24 +244,119 @@ class Session:
             logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
 
 
-class Transfer:
+class Passage:
+    """What an application sends, looked at on its way to a `send` further out.
+
+    The status goes out with the first piece of the body, as it does everywhere.
+
+    Args:
+        app: the application.
+        send: takes what it sends.
+    """
+
+    # On the class until they change, since most responses are a start and a piece.
+    complete: bool = False
+    started: bool = False
+    _start: Message | None = None
+
+    def __init__(self, app: ASGIApp, send: Send) -> None:
+        self._app = app
+        self._send = send
+
+    def _begin(self, message: Message) -> None:
+        """Take in the start of a response.  Raises AppBroken for one that can't be sent."""
+        if self._start is not None:
+            raise AppBroken(f"{self._app.described()} sent {message['type']!r} twice")
+        self._start = self._checked(message)
+
+    def _checked(self, message: Message) -> Message:
+        raise NotImplementedError
+
+    def _require_begun(self, kind: str) -> None:
+        if self._start is None:
+            raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
+        if self.complete:
+            raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
+
+    def drop(self, kind: str) -> None:
+        """Say that nobody has asked for a message: trailers, pushes, extensions that were not offered."""
+        logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
+
+    def broken_off(self) -> AppBroken:
+        """Return what to say of an application that has returned too soon."""
+        return AppBroken(returned_early(self._app, started=self._start is not None))
+
+
+class Link(Passage):
+    """What an ASGI middleware sends to the one that is around it."""
+
+    # Whether no body may be sent.
+    _without_body: bool = False
+
+    def __init__(self, app: ASGIApp, send: Send, method: str) -> None:
+        super().__init__(app, send)
+        self._method = method
+
+    def _checked(self, message: Message) -> Message:
+        headers = message.get("headers", ())
+        if message.get("status") == 200 and self._method != "HEAD" and is_plain(headers):
+            return message
+        response = response_from(self._app, message)
+        headers, has_body = response.raw_wire(self._method)
+        self._without_body = not has_body
+        return {**message, "headers": headers}
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.body":
+            piece = message.get("body", b"")
+            if type(piece) is not bytes:
+                message = {**message, "body": bytes(piece_from(self._app, message))}
+            if self._start is None or self.complete:
+                self._require_begun(kind)
+            if self._without_body:
+                message = {**message, "body": b""}
+            if not message.get("more_body"):
+                self.complete = True
+            start = self._start
+            if not self.started and start is not None:
+                self.started = True
+                await self._send(start)
+            await self._send(message)
+        elif kind == "http.response.start":
+            self._begin(message)
+        else:
+            self.drop(kind)
+
+
+class Transfer(Passage):
     """A response that an application sends to the server itself."""
 
-    def __init__(self, app: ASGIApp, channel: BridgedChannel, extensions: Collection[str]) -> None:
-        self._app = app
-        self._channel = channel
-        self._send = channel.send
+    client_left: bool = False
+    cut_short: bool = False
+    _body_ended: bool = False
+    _watcher: asyncio.Task[None] | None = None
+    _cancelled: bool = False
+    _response: SentResponse | None = None
+
+    def __init__(self, app: ASGIApp, request: Request, send: Send, extensions: Collection[str]) -> None:
+        super().__init__(app, send)
+        self._request = request
         self._extensions = extensions
-        self._start: Message | None = None
-        self._body_ended = False
-        self.complete: bool = False
-        self.response: MountedResponse
-        self.started: bool = False
-        self.client_left: bool = False
-        self.cut_short: bool = False
         self._task = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
-        self._cancelled = False
+
+    @property
+    def _channel(self) -> BridgedChannel:
+        channel: Any = self._request._channel
+        return channel  # type: ignore[no-any-return]  # under an ASGI server
+
+    @property
+    def response(self) -> SentResponse:
+        """The response, once it was begun."""
+        if self._response is None:
+            assert self._start is not None, "there is none yet"
+            self._response = SentResponse(self._start["status"], self._start.get("headers") or ())
+        return self._response
 
     async def _watch(self) -> None:
         """Take note when the client goes: sending then fails, and what goes on for GRACE seconds is cancelled."""
@@ -271,40 +379,42 @@ class Transfer:
         return self._cancelled and self._task is not None and self._task.uncancel() == 0
 
     async def receive(self) -> Message:
-        self._channel.consumed = True  # so that nobody waits for what has been read here
-        message = await self._channel.next_event()
+        channel = self._channel
+        channel.consumed = True  # so that nobody waits for what has been read here
+        message = await channel.next_event()
         if message["type"] == "http.request":
             self._body_ended = not message.get("more_body")
             if self._body_ended:
-                self._channel.note_end()  # so that nobody reads ahead for what comes after
+                channel.note_end()  # so that nobody reads ahead for what comes after
         else:
             self.client_left = True
             self.cut_short = not self._body_ended
         return message
 
+    def _checked(self, message: Message) -> Message:
+        status, headers = message.get("status"), message.get("headers", ())
+        if type(status) is int and 100 <= status <= 999 and is_plain(headers):
+            return message
+        response = response_from(self._app, message)
+        # What gives its pairs only once has given them.
+        return message if isinstance(headers, list | tuple) else {**message, "headers": response.raw_headers}
+
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            if self._start is not None:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} twice")
-            self.response = response_from(self._app, message)
-            # What gives its pairs only once has given them.
-            once = not isinstance(message.get("headers", ()), list | tuple)
-            self._start = {**message, "headers": self.response.raw_headers} if once else message
+            self._begin(message)
             return  # it goes out with the first piece, as everywhere
         if kind == "http.response.body":
-            piece_from(self._app, message)
+            if type(message.get("body", b"")) is not bytes:
+                piece_from(self._app, message)
         elif kind not in self._extensions:
-            logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
+            self.drop(kind)
             return
         if kind in _BODIES:
-            if self._start is None:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
-            if self.complete:
-                raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
+            if self._start is None or self.complete:
+                self._require_begun(kind)
             if self.client_left and self.started:
                 raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
-        assert self._send is not None, "this is for servers that can be sent to"
         try:
             if not self.started and self._start is not None:
                 self.started = True
@@ -313,7 +423,8 @@ class Transfer:
             if kind in _BODIES:
                 if not message.get("more_body"):
                     self.complete = True
-                    self.stop_watching()
+                    if self._watcher is not None:
+                        self.stop_watching()
                 elif self._watcher is None:
                     self._watcher = asyncio.create_task(self._watch())
         except OSError:
@@ -325,7 +436,83 @@ class Transfer:
         if not self.complete:
             if self.client_left:
                 raise ClientDisconnect
-            raise AppBroken(returned_early(self._app, started=self._start is not None))
+            raise self.broken_off()
+
+
+class SentResponse(MountedResponse):
+    """What an application has sent by itself.
+
+    Args:
+        status_code: its status.
+        raw_headers: its headers, as it has sent them.
+    """
+
+    sent: bool = True
+
+    def __init__(self, status_code: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.status_code: int = status_code
+        self._given = (status_code, None)
+        self._raw = raw_headers
+
+    @property
+    def headers(self) -> MutableHeaders:
+        """The headers; a change of them comes too late."""
+        if self._headers is None:
+            self._headers = MutableHeaders.of(
+                [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
+            )
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: MutableHeaders) -> None:
+        self._headers = headers
+
+
+# Names of headers that need no closer look, as ASGI has them: bounded, since programs may choose them by what clients
+# send.
+_plain_names: set[bytes] = set()
+_PLAIN_NAMES_LIMIT = 1024
+
+
+def is_plain(headers: Any) -> bool:
+    """Tell whether headers may be sent as they are.
+
+    Where it is False they may still be: that takes a closer look, by `response_from`.
+    """
+    if type(headers) is not list and type(headers) is not tuple:
+        return False
+    for pair in headers:
+        if len(pair) != 2:
+            return False
+        name, value = pair
+        if type(name) is not bytes or type(value) is not bytes or b"\r" in value or b"\n" in value or b"\0" in value:
+            return False
+        if name not in _plain_names and not _is_plain_name(name):
+            return False
+    return True
+
+
+def _is_plain_name(name: bytes) -> bool:
+    text = name.decode("latin-1")
+    if text != text.lower() or text in HOP_BY_HOP:
+        return False
+    try:
+        MutableHeaders.of([(text, "")])
+    except ValueError:
+        return False
+    if len(_plain_names) >= _PLAIN_NAMES_LIMIT:
+        _plain_names.clear()
+    _plain_names.add(name)
+    return True
+
+
+def server_send(request: Request) -> Send | None:
+    """Return what sends to the server, where that is an ASGI server; it takes no channel to be opened."""
+    opener = request._opener
+    if opener is not None:
+        return opener[3] if opener[0] is BridgedChannel else None
+    channel = request._channel
+    return channel.send if isinstance(channel, BridgedChannel) else None
 
 
 def returned_early(app: ASGIApp, *, started: bool) -> str:
