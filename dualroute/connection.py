@@ -49,8 +49,6 @@ _QUOTED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 # What middleware makes for the handlers and a scope shows, as Starlette's does.
 _ATTACHED = ("session", "auth", "user")
 
-# What a connection reads off its scope when it is asked, and the names of that there.
-_TOLD_BY_SCOPE = ("headers", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
 # What routing found: an application of others has routes of its own, and would be misled by it.
 _FOUND = ("app", "router", "route", "endpoint", "dualroute.root_path")
@@ -297,9 +295,10 @@ class HTTPConnection(Generic[StateT]):
         """
         view = self._inside(channel)
         given = self.scope
-        if any(scope.get(name) != given.get(name) for name in _TOLD_BY_SCOPE):
+        has_other_headers = scope["headers"] != given["headers"]
+        if has_other_headers or _told(scope) != _told(given):
             target = self._target._replace(method=scope.get("method") or "GET")
-            if scope["headers"] != given["headers"]:
+            if has_other_headers:
                 authority = authority_of_scope(scope)
                 target = target._replace(authority=authority, host=host_of(authority))
             view._target = target
@@ -308,8 +307,11 @@ class HTTPConnection(Generic[StateT]):
             if self._given_scope is not None:
                 view._given_scope = scope
             view._headers = view._query_params = view._cookies = view._url = None
-        view._attached = {**(self._attached or {}), **{name: scope[name] for name in _ATTACHED if name in scope}}
-        view._scope = {**scope, "path": self.path, "root_path": self.root_path}
+        attached = view._attached = dict(self._attached or ())
+        for name in _ATTACHED:
+            if name in scope:
+                attached[name] = scope[name]
+        view._scope = {**scope, "path": given["path"], "root_path": given["root_path"]}
         return view
 
     def inside_environ(self, environ: Environ, channel: Channel | None) -> Self:
@@ -677,6 +679,12 @@ class HTTPConnection(Generic[StateT]):
     def refuse(self, error: Exception | None) -> Generator[Call, Any, Response | None]:
         """Answer an error on a websocket: see `WebSocket.refuse`.  A request never gets here."""
         raise NotImplementedError
+
+
+def _told(scope: Scope) -> tuple[Any, ...]:
+    """Return what a connection reads off its scope beside the headers, when it is asked."""
+    get = scope.get
+    return get("method"), get("scheme"), get("query_string"), get("client"), get("server"), get("subprotocols")
 
 
 # Registered and not inherited: a class with Mapping's metaclass is asked for its instances in Python code.

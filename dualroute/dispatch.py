@@ -377,8 +377,8 @@ class Dispatcher:
             router=self._outermost,
             direct=handler if type(handler) is Handler and timeout is None else None,
         )
-        if type(handler) is StreamingHandler and not middleware and timeout is None:
-            plan.alone = handler
+        if kind == HTTP and timeout is None:
+            plan.alone = _alone(plan, handler)
         plan.lives = lives_of(self.router, trail)
         # A client may make methods up, and an endpoint that takes any would have each of them remembered.
         if method in METHODS and not any(step.passing for step in trail):
@@ -544,6 +544,14 @@ _NO_ROUTES: Any = _NoRoutes()
 
 _UNREADABLE = Target("GET", "", "/", "localhost", "localhost")
 """Stands for a target that could not be read."""
+
+
+def _alone(plan: Plan, handler: Any) -> Any:
+    """Return what answers by itself for all of a plan, if there is such: see `Plan.alone`."""
+    if not plan.middleware:
+        return handler if type(handler) is StreamingHandler else None
+    make = getattr(plan.middleware[0], "__outermost__", None)
+    return None if make is None else make(plan)
 
 
 def _first_segments(path: str, count: int) -> str:

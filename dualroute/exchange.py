@@ -40,6 +40,7 @@ __all__ = [
     "Layers",
     "Nest",
     "NextPiece",
+    "Outermost",
     "Plan",
     "after",
     "after_failure",
@@ -157,6 +158,22 @@ class Inside:
         """How many middleware there are from this one inwards."""
         return len(self.plan.middleware) - self.index
 
+    def call(self, connection: HTTPConnection) -> Call | None:
+        """Return the call of the endpoint, where that is what is further in, or raise what finding it raises.
+
+        What comes of it is for `settle`, unless it is a response that is there, and what it raises for `recover`.
+        """
+        plan = self.plan
+        return plan.endpoint(connection) if self.index + 1 == len(plan.middleware) else None
+
+    def settle(self, connection: HTTPConnection, call: Call, result: Any) -> Exchange:
+        """Return the exchange that makes a response of what the endpoint has returned."""
+        return _result(self.plan, connection, call, result)
+
+    def recover(self, connection: HTTPConnection, error: Exception) -> Exchange:
+        """Return the exchange that answers what has come out of all that, or raises it where nobody takes it."""
+        return _failure(self.plan, connection, error)
+
     def exchange(self, connection: HTTPConnection) -> Exchange:
         """Return the exchange that answers `connection`, a new one each time."""
         return _inwards(self.plan, self.index + 1, connection)
@@ -213,9 +230,9 @@ class Plan(Place):
         """Its `invoke` is called with the connection, in its colour, between `enter` and `leave` where there is
         middleware.  What is no response that is there is for `after`, and an exception for `after_failure`: either is
         the rest of the exchange."""
-        self.alone: Any = None
-        """What answers by itself in a server's thread or on its event loop, where it has that colour: as `direct`, but
-        for all of the plan."""
+        self.alone: Handler | Outermost | None = None
+        """What answers for all of the plan where a server is of its own colour, if there is such: a middleware that
+        has what is further in done by itself, or what reads on in its response.  As `direct`, but with no layers."""
         self.lives = ()
 
     def handler_for(self, error: Exception, *, last: bool) -> Any:
@@ -234,6 +251,27 @@ class Plan(Place):
             if last and 500 in handlers and not isinstance(error, HTTPException):
                 return handlers[500]
         return None
+
+
+class Outermost:
+    """The outermost middleware of a plan, where an adapter calls it by itself: see `Plan.alone`.
+
+    Args:
+        function: called with the connection and what is further in; returns a response that is there.
+        plan: the plan.
+        is_async: the colour of the function.
+    """
+
+    inline: bool = False
+
+    def __init__(self, function: Callable[..., Any], plan: Plan, *, is_async: bool) -> None:
+        self.is_async: bool = is_async
+        inside = Inside(plan, 0)
+        self.invoke: Callable[[Any], Any] = lambda connection: function(connection, inside)
+
+    def call(self, connection: Any) -> Call:
+        """Return the call of it."""
+        return Call.known(self.invoke, (connection,), self.is_async)
 
 
 class Driver(Protocol):
@@ -388,6 +426,7 @@ def finish(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers) 
 def after(plan: Plan, connection: HTTPConnection, result: Any, layers: Layers | None = None) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and returned `result`."""
     handler = plan.alone if plan.direct is None else plan.direct
+    assert handler is not None, "only then is it called by itself"
     inner = _result(plan, connection, handler.call(connection), result)
     return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
 

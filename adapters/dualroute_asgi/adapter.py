@@ -73,10 +73,13 @@ class ASGIAdapter:
         request, plan = self._dispatcher.open_scope(scope, (BridgedChannel, receive, scope, send), lifespan)
         response: Response | None = None
         try:
-            direct = plan.direct
+            direct: Any = plan.direct
+            alone = plan.alone
+            if alone is not None and alone.is_async:
+                direct = alone
             if direct is None:
                 response = await self._drive(exchange(plan, request), request, plan)
-            elif plan.middleware:
+            elif plan.middleware and direct is not alone:
                 response = await self._pass(plan, request, direct)
             else:
                 # What most requests need: no exchange but the call of a function that returns a response.

@@ -105,7 +105,7 @@ class ASGIApp(ForeignApp):
             try:
                 await self.app(scope, transfer.receive, transfer.send)
             except asyncio.CancelledError as error:
-                self._require_cancelled(error)
+                self.require_cancelled(error)
                 raise
             if not transfer.complete:
                 transfer.require_complete()
@@ -118,7 +118,7 @@ class ASGIApp(ForeignApp):
                     raise ClientDisconnect from error
                 raise
             if transfer.complete:
-                self._failed_after_response(error)
+                self.failed_after_response(error)
             elif transfer.client_left:
                 logger.debug("%s: the client went away", request, exc_info=error)
             else:
@@ -129,13 +129,14 @@ class ASGIApp(ForeignApp):
                 transfer.stop_watching()
         return transfer.response
 
-    def _require_cancelled(self, error: asyncio.CancelledError) -> None:
+    def require_cancelled(self, error: asyncio.CancelledError) -> None:
         """Raise AppBroken where nobody has cancelled the application."""
         task = asyncio.current_task()
         if task is not None and not task.cancelling():
             raise AppBroken(f"{self.described()} cancelled itself") from error
 
-    def _failed_after_response(self, error: Exception) -> None:
+    def failed_after_response(self, error: Exception) -> None:
+        """Say in the log that the application has failed when its response was out."""
         note(error)
         logger.error("%s failed after its response", self.described(), exc_info=error)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,9 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 
 class Session:
     """One request in an application, and the pieces of its response."""
+
+    known: Any = ()
+    """As `Passage.known`, of which there is no use here."""
 
     def __init__(self, app: ASGIApp, scope: Scope, channel: Channel, *, waits: bool) -> None:
         self._app = app
@@ -150,7 +153,7 @@ class Session:
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self._complete:
             if isinstance(failure, Exception):
-                self._app._failed_after_response(failure)
+                self._app.failed_after_response(failure)
         elif self._gone:
             self._failure = ClientDisconnect()
         elif failure is None:
@@ -258,6 +261,8 @@ class Passage:
     complete: bool = False
     started: bool = False
     _start: Message | None = None
+    known: Sequence[tuple[bytes, bytes]] = ()
+    """The headers that were looked at further in."""
 
     def __init__(self, app: ASGIApp, send: Send) -> None:
         self._app = app
@@ -293,13 +298,15 @@ class Link(Passage):
     # Whether no body may be sent.
     _without_body: bool = False
 
-    def __init__(self, app: ASGIApp, send: Send, method: str) -> None:
+    def __init__(self, app: ASGIApp, send: Send, method: str, outer: Passage | Session) -> None:
         super().__init__(app, send)
         self._method = method
+        self._outer = outer
 
     def _checked(self, message: Message) -> Message:
         headers = message.get("headers", ())
-        if message.get("status") == 200 and self._method != "HEAD" and is_plain(headers):
+        if message.get("status") == 200 and self._method != "HEAD" and is_plain(headers, self.known):
+            self._outer.known = list(headers)
             return message
         response = response_from(self._app, message)
         headers, has_body = response.raw_wire(self._method)
@@ -393,7 +400,7 @@ class Transfer(Passage):
 
     def _checked(self, message: Message) -> Message:
         status, headers = message.get("status"), message.get("headers", ())
-        if type(status) is int and 100 <= status <= 999 and is_plain(headers):
+        if type(status) is int and 100 <= status <= 999 and is_plain(headers, self.known):
             return message
         response = response_from(self._app, message)
         # What gives its pairs only once has given them.
@@ -474,15 +481,21 @@ _plain_names: set[bytes] = set()
 _PLAIN_NAMES_LIMIT = 1024
 
 
-def is_plain(headers: Any) -> bool:
-    """Tell whether headers may be sent as they are.
+def is_plain(headers: Any, known: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether headers may be sent as they are.  Where not, that takes a closer look, by `response_from`.
 
-    Where it is False they may still be: that takes a closer look, by `response_from`.
+    Args:
+        headers: what an application gave.
+        known: with which they most likely begin; they were looked at before.
     """
     if type(headers) is not list and type(headers) is not tuple:
         return False
+    if known:
+        count = len(known)
+        if headers[:count] == known:
+            headers = headers[count:]
     for pair in headers:
-        if len(pair) != 2:
+        if type(pair) is not tuple or len(pair) != 2:
             return False
         name, value = pair
         if type(name) is not bytes or type(value) is not bytes or b"\r" in value or b"\n" in value or b"\0" in value:

@@ -152,7 +152,7 @@ class WSGIAdapter:
         """
         request, plan = self._dispatcher.open_environ(environ, (HandOverChannel, environ), self._lifespan)
         alone = plan.alone
-        direct = alone if alone is not None and not alone.is_async else plan.direct
+        direct: Any = alone if alone is not None and not alone.is_async else plan.direct
         entered = enter(plan, request) if direct is not None and direct is not alone and plan.middleware else []
         if direct is None:
             rest = exchange(plan, request)
