@@ -142,11 +142,12 @@ class Inside:
         index: the place in it of the middleware around all that.
     """
 
-    __slots__ = ("index", "plan")
+    __slots__ = ("_inner", "index", "plan")
 
     def __init__(self, plan: Plan, index: int) -> None:
         self.plan: Plan = plan
         self.index: int = index
+        self._inner: Inside | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -158,13 +159,18 @@ class Inside:
         """How many middleware there are from this one inwards."""
         return len(self.plan.middleware) - self.index
 
-    def call(self, connection: HTTPConnection) -> Call | None:
-        """Return the call of the endpoint, where that is what is further in, or raise what finding it raises.
+    @property
+    def following(self) -> Middleware | None:
+        """The next middleware; None where the endpoint is what is further in."""
+        middleware, index = self.plan.middleware, self.index + 1
+        return middleware[index] if index < len(middleware) else None
 
-        What comes of it is for `settle`, unless it is a response that is there, and what it raises for `recover`.
-        """
-        plan = self.plan
-        return plan.endpoint(connection) if self.index + 1 == len(plan.middleware) else None
+    @property
+    def inner(self) -> Inside:
+        """What is further in than the next middleware."""
+        if self._inner is None:
+            self._inner = Inside(self.plan, self.index + 1)
+        return self._inner
 
     def settle(self, connection: HTTPConnection, call: Call, result: Any) -> Exchange:
         """Return the exchange that makes a response of what the endpoint has returned."""

@@ -25,6 +25,7 @@ from dualroute_asgi.sessions import Link, Session, Transfer, server_send
 
 if TYPE_CHECKING:
     from dualroute.bodies import Channel
+    from dualroute.connection import HTTPConnection
     from dualroute.requests import Request
     from dualroute.websockets import WebSocket
 
@@ -54,7 +55,7 @@ class ASGISurrounding(ASGIApp):
     async def respond_around(self, request: Request, inside: Inside) -> Response:
         """Call the middleware, and return its response: see `ASGIApp.respond`."""
         channel = request._body_channel
-        crossing = _Crossing(request, inside)
+        crossing = _Crossing(request, inside, channel)
         scope = crossing.scope()
         send = server_send(request) if inside.is_bare else None
         if send is not None:
@@ -72,7 +73,7 @@ class ASGISurrounding(ASGIApp):
 
     async def serve_around(self, websocket: WebSocket, inside: Inside) -> None:
         """Have the middleware serve a websocket: see `ASGIApp.serve_websocket`."""
-        await self._serve(websocket, _Crossing(websocket, inside).scope())
+        await self._serve(websocket, _Crossing(websocket, inside, None).scope())
 
 
 class _FurtherIn:
@@ -93,50 +94,57 @@ class _FurtherIn:
             )
         if scope["type"] == "websocket":
             await crossing.serve(scope, receive, send)
+            return
+        following = crossing.inside.following
+        if type(following) is ASGIMiddleware and crossing.may_pass_on:
+            await crossing.pass_on(following._surrounding, scope, receive, send)
         else:
-            await crossing.respond(scope, receive, send)
+            await crossing.answer(None, scope, receive, send)
 
 
 class _Crossing(Crossing):
+    """One connection on its way through a middleware.
+
+    Args:
+        connection: the connection as it is outside.
+        inside: what is further in.
+        channel: where the body comes from.
+    """
+
     given: Any = None
-    """What the outermost middleware of the chain was given its `receive` by."""
+    """What the outermost middleware of a chain was given its `receive` by."""
     passage: Any = None
     """Looks at what the middleware sends."""
 
+    def __init__(self, connection: HTTPConnection, inside: Inside, channel: Channel | None) -> None:
+        self.connection: Any = connection
+        self.inside: Inside = inside
+        self._channel: Any = channel
+
+    @property
+    def may_pass_on(self) -> bool:
+        """Whether nobody wants to count or to time what goes from one middleware to the next."""
+        return self._channel.limit is None and self._channel.time_limit is None
+
     def scope(self) -> Scope:
         """Return the scope for the middleware.  What it sets in the state is there inside."""
-        given = self.connection.scope
-        scope = dict(given)
+        scope = dict(self.connection.scope)
         scope["headers"] = list(scope["headers"])
         # As it is before any mount has been gone through.
-        root_path = given.get("dualroute.root_path")
-        scope["root_path"] = self.connection.target.root_path if root_path is None else root_path
+        scope["root_path"] = self._root_path(scope)
         scope[INSIDE] = self
         return scope
 
-    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have what is further in answer the request, and send its response."""
-        outer: Channel = self.connection._body_channel
-        plan, index = self.inside.plan, self.inside.index + 1
-        if index < len(plan.middleware):
-            following = plan.middleware[index]
-            if type(following) is ASGIMiddleware and outer.limit is None and outer.time_limit is None:
-                await self._pass_on(following._surrounding, Inside(plan, index), scope, receive, send)
-                return
-        await self._answer(None, scope, receive, send)
+    def _root_path(self, scope: Scope) -> Any:
+        root_path = scope.get("dualroute.root_path")
+        return self.connection.target.root_path if root_path is None else root_path
 
-    async def _pass_on(
-        self, surrounding: ASGISurrounding, inside: Inside, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def pass_on(self, surrounding: ASGISurrounding, scope: Scope, receive: Receive, send: Send) -> None:
         """Have the next middleware answer, which is one of this kind: by an event at a time, and no response."""
-        given = self.connection.scope
-        inner = _Crossing(self.connection, inside)
+        inner = _Crossing(self.connection, self.inside.inner, self._channel)
         inner.given = self.given
-        passed = dict(scope)
-        passed["headers"] = list(passed["headers"])
-        passed["path"] = given["path"]
-        passed["extensions"] = {}
-        passed[INSIDE] = inner
+        passed = {**scope, "headers": list(scope["headers"]), "extensions": {}, INSIDE: inner}
+        passed["path"] = self.connection.scope["path"]
         link = inner.passage = Link(surrounding, send, passed["method"], self.passage)
         try:
             try:
@@ -152,20 +160,27 @@ class _Crossing(Crossing):
             elif link.started:
                 raise
             else:
-                await self._answer(error, scope, receive, send)
+                await self.answer(error, scope, receive, send)
                 return
         self.background = inner.background
+
+    def _has_changed(self, scope: Scope) -> bool:
+        """Tell whether a middleware has passed on another scope than there was outside of all of the chain."""
+        given = self.connection.scope
+        extensions = scope.get("extensions")
+        if extensions and extensions != given.get("extensions"):
+            return True
+        same = {**given, "root_path": self._root_path(given), "extensions": extensions, INSIDE: scope[INSIDE]}
+        return scope != same
 
     async def _response(self, connection: Any, channel: Channel) -> Response | None:
         """Return the response of what is further in."""
         inside = self.inside
-        if channel.time_limit is not None or not isinstance(channel, BridgedChannel):
+        if inside.following is not None or channel.time_limit is not None or not isinstance(channel, BridgedChannel):
             return await channel.drive_async(inside.exchange(connection))
         # The endpoint may as well be called here, without an exchange.
         try:
-            call = inside.call(connection)
-            if call is None:
-                return await channel.drive_async(inside.exchange(connection))
+            call = inside.plan.endpoint(connection)
             if call.is_async:
                 result = await call.function(*call.args)
             elif call.inline:
@@ -191,7 +206,7 @@ class _Crossing(Crossing):
             error = gone
         return channel.drive_async(self.inside.recover(connection, error))
 
-    async def _answer(self, error: Exception | None, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, error: Exception | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response of what is further in.
 
         Args:
@@ -200,10 +215,12 @@ class _Crossing(Crossing):
             receive: likewise.
             send: takes the response.
         """
-        outer: Channel = self.connection._body_channel
+        outer: Channel = self._channel
         # A body that the middleware has not touched is read where it comes from.
         channel = outer if getattr(receive, "__self__", None) is self.given else outer.over(receive)
-        connection = self.connection.inside_scope(scope, channel)
+        connection = self.connection
+        if channel is not outer or self._has_changed(scope):
+            connection = connection.inside_scope(scope, channel)
         try:
             answering = (
                 self._response(connection, channel) if error is None else self._recovered(connection, channel, error)
