@@ -154,7 +154,7 @@ def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     HTTP/2 splits cookies into several headers, which are one again for whoever has no use for that (RFC 9113 section
     8.2.3); a client may send several over HTTP/1.1 too.
     """
-    headers = [pair for pair in raw if b"_" not in pair[0]]
+    headers = [pair for pair in raw if 95 not in pair[0]]  # an underscore, which takes longer to look for as bytes
     cookies = [value for name, value in headers if name == b"cookie"]
     if len(cookies) > 1:
         headers = [pair for pair in headers if pair[0] != b"cookie"]

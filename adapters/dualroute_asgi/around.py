@@ -170,7 +170,9 @@ class _Crossing(Crossing):
         extensions = scope.get("extensions")
         if extensions and extensions != given.get("extensions"):
             return True
-        same = {**given, "root_path": self._root_path(given), "extensions": extensions, INSIDE: scope[INSIDE]}
+        same = {**given, "root_path": self._root_path(given), INSIDE: scope[INSIDE]}
+        if extensions is not None:
+            same["extensions"] = extensions
         return scope != same
 
     async def _response(self, connection: Any, channel: Channel) -> Response | None:
