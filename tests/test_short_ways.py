@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from dualroute import DualRoute, Mount, PlainTextResponse
+from dualroute import (
+    BackgroundTask,
+    DualRoute,
+    HTTPException,
+    Mount,
+    PlainTextResponse,
+    Request,
+    Response,
+    Route,
+    StreamingResponse,
+    SyncRequest,
+)
+from dualroute.middleware import Middleware
+from dualroute.middleware.wsgi import WSGIMiddleware
 from tests.around_helper import generator
 from tests.conftest import Serve
 
@@ -215,3 +231,329 @@ def test_an_asgi_app_with_nothing_around_it(serve: Serve, name: str, caplog: pyt
     assert answers([]) == answers([generator])
     handlers = {LookupError: lambda request, error: PlainTextResponse(f"handled {error}")}
     assert answers([], exception_handlers=handlers) == answers([generator], exception_handlers=handlers)
+
+
+# Middleware inside one another: nothing stands between two of a kind but on the long way
+
+
+class Around:
+    """The base of middleware for ASGI: hands on what it gets."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def changing(message: Any) -> None:
+            await send(self.change(message))
+
+        await self.app(self.scope(scope), receive, changing)
+
+    def scope(self, scope: Any) -> Any:
+        return scope
+
+    def change(self, message: Any) -> Any:
+        return message
+
+
+class Stamps(Around):
+    def change(self, message: Any) -> Any:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-stamp", b"yes")]
+        return message
+
+
+class StampsInPlace(Around):
+    def change(self, message: Any) -> Any:
+        if message["type"] == "http.response.start":
+            message["headers"].insert(0, (b"X-Stamp", b"yes"))
+        return message
+
+
+class SpoilsHeaders(Around):
+    def change(self, message: Any) -> Any:
+        if message["type"] == "http.response.start":
+            message["headers"].append((b"x-a", b"a\r\nb"))
+        return message
+
+
+class SpoilsBodies(Around):
+    def change(self, message: Any) -> Any:
+        return {**message, "body": "text"} if message.get("body") else message
+
+
+class TakesBodies(Around):
+    def change(self, message: Any) -> Any:
+        if message["type"] == "http.response.start":
+            return {**message, "status": 204}
+        return message
+
+
+class ChangesScope(Around):
+    def scope(self, scope: Any) -> Any:
+        scope["headers"].append((b"x-a", b"changed"))
+        scope["state"]["told"] = "yes"
+        return {**scope, "query_string": b"q=changed", "path": "/elsewhere", "user": "somebody"}
+
+
+class MakesGet(Around):
+    def scope(self, scope: Any) -> Any:
+        return {**scope, "method": "GET"}
+
+
+class Shouts(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def shouting() -> Any:
+            message = await receive()
+            return {**message, "body": message.get("body", b"").upper()}
+
+        await self.app(scope, shouting, send)
+
+
+class FailsFirst(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raise LookupError("first")
+
+
+class FailsLast(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+        raise LookupError("last")
+
+
+class FailsSending(Around):
+    def change(self, message: Any) -> Any:
+        raise LookupError("sending")
+
+
+class Refuses(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raise HTTPException(403, "refused")
+
+
+class Catches(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except LookupError as error:
+            await PlainTextResponse(f"caught {error}", status_code=500)(scope, receive, send)
+
+
+class Retries(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def nowhere(message: Any) -> None:
+            pass
+
+        if scope["method"] != "POST":  # whose body is there only once
+            await self.app(scope, receive, nowhere)
+        await self.app(scope, receive, send)
+
+
+class Answers(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send(start(201, (b"connection", b"close")))
+        await send(piece(bytearray(b"in "), more=True))
+        await send(piece(b"pieces"))
+
+
+class SaysNothing(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+
+class OnlyStarts(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+
+
+class CancelsItself(Around):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raise asyncio.CancelledError
+
+
+ASGI_KINDS = list(Around.__subclasses__())
+
+
+class WSGIAround:
+    """The same for WSGI."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+class WSGIStamps(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        def stamping(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("X-Stamp", "yes")])
+
+        return self.app(environ, stamping)
+
+
+class WSGISpoilsHeaders(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        def spoiling(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, ("x-a", "a\r\nb")])
+
+        return self.app(environ, spoiling)
+
+
+class WSGIGenerates(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        for piece in self.app(environ, start_response):
+            yield piece.upper()
+
+
+class WSGIChanges(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        environ = {**environ, "HTTP_X_A": "changed", "QUERY_STRING": "q=changed", "x.told": "yes"}
+        return self.app(environ, start_response)
+
+
+class WSGIShouts(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        body = environ["wsgi.input"].read().upper()
+        environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
+        return self.app(environ, start_response)
+
+
+class WSGIFailsFirst(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        raise LookupError("first")
+
+
+class WSGIFailsLast(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        self.app(environ, start_response)
+        raise LookupError("last")
+
+
+class WSGIRefuses(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        raise HTTPException(403, "refused")
+
+
+class WSGICatches(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        try:
+            return list(self.app(environ, start_response))
+        except LookupError as error:
+            start_response("500 Caught", TEXT, sys.exc_info())
+            return [f"caught {error}".encode()]
+
+
+class WSGIRetries(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] != "POST":  # as above
+            self.app(environ, lambda status, headers, exc_info=None: None)
+        return self.app(environ, start_response)
+
+
+class WSGIAnswers(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response("201 Made", [*TEXT, ("Connection", "close")])
+        return Closing(b"in ", b"pieces")
+
+
+class WSGISaysNothing(WSGIAround):
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return [b"x"]
+
+
+WSGI_KINDS = [WSGIAround, *WSGIAround.__subclasses__()]
+
+
+def told_of(request: Any) -> str:
+    names = ("path", "root_path", "query_string", "method", "user")
+    return f"{request.path} {request.query_params} {request.headers.get('x-a')} {request.method} " + repr(
+        [request.scope.get(name) for name in names] + [request.state._state]
+    )
+
+
+def telling_handler(request: SyncRequest) -> Response:
+    return PlainTextResponse(told_of(request), background=BackgroundTask(ran.append, "telling"))
+
+
+async def async_telling_handler(request: Request) -> Response:
+    return PlainTextResponse(told_of(request), background=BackgroundTask(ran.append, "telling"))
+
+
+async def echoing(request: Request) -> Response:
+    return StreamingResponse(request.stream())
+
+
+def failing_handler(request: SyncRequest) -> Response:
+    raise LookupError("boom")
+
+
+ran: list[str] = []
+
+ROUTES: list[Any] = [
+    Route("/", telling_handler),
+    Route("/async", async_telling_handler),
+    Route("/echo", echoing, methods=["POST"]),
+    Route("/fail", failing_handler),
+    Mount("/old", app=telling),
+]
+
+ASKED: list[tuple[str, str, dict[str, Any]]] = [
+    ("GET", "/?q=a", {"headers": {"x-a": "a"}}),
+    ("GET", "/async?q=a", {}),
+    ("HEAD", "/async", {}),
+    ("POST", "/echo", {"content": b"body"}),
+    ("GET", "/fail", {}),
+    ("GET", "/old/path", {}),
+    ("GET", "/none", {}),
+]
+
+
+def answers_of(serve: Serve, caplog: pytest.LogCaptureFixture, middleware: list[Any], handlers: Any) -> Any:
+    """Return all that can be told of how an app with this middleware answers."""
+    caplog.clear()
+    ran.clear()
+    client = serve(DualRoute(ROUTES, middleware=middleware, exception_handlers=handlers))
+    told: list[Any] = []
+    for method, path, more in ASKED:
+        try:
+            answer = client.request(method, path, **more)
+        except Exception as error:
+            told.append((path, repr(error)))
+        else:
+            content = method == "HEAD" or answer.content
+            told.append((path, answer.status_code, content, sorted(answer.headers.multi_items())))
+    return told, failures(caplog), list(ran)
+
+
+def pairs(kinds: list[Any], *common: Any) -> list[Any]:
+    """Return each kind in each of the common ones, and around each of them."""
+    found = {
+        (outer, inner): None
+        for common_one in common
+        for kind in kinds
+        for outer, inner in ((kind, common_one), (common_one, kind))
+    }
+    return [pytest.param(*pair, id=f"{pair[0].__name__}-{pair[1].__name__}") for pair in found]
+
+
+HANDLERS: dict[Any, Any] = {LookupError: lambda request, error: PlainTextResponse(f"handled {error}")}
+
+
+@pytest.mark.parametrize(("outer", "inner"), pairs(ASGI_KINDS, Stamps, ChangesScope, Shouts, Retries))
+def test_an_asgi_middleware_in_another(serve: Serve, outer: Any, inner: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for handlers in ({}, HANDLERS):
+        chained = answers_of(serve, caplog, [Middleware(outer), Middleware(inner)], handlers)
+        apart = answers_of(serve, caplog, [Middleware(outer), generator, Middleware(inner), generator], handlers)
+        assert chained == apart
+
+
+@pytest.mark.parametrize(("outer", "inner"), pairs(WSGI_KINDS, WSGIStamps, WSGIChanges, WSGIShouts, WSGIRetries))
+def test_a_wsgi_middleware_in_another(serve: Serve, outer: Any, inner: Any, caplog: pytest.LogCaptureFixture) -> None:
+    if (outer, inner) == (WSGIRetries, WSGIShouts):
+        return  # where there is no body, to read it twice is an error on the long way alone
+    for handlers in ({}, HANDLERS):
+        chained = answers_of(serve, caplog, [WSGIMiddleware(outer), WSGIMiddleware(inner)], handlers)
+        apart = answers_of(
+            serve, caplog, [WSGIMiddleware(outer), generator, WSGIMiddleware(inner), generator], handlers
+        )
+        assert chained == apart

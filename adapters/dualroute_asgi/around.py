@@ -115,6 +115,9 @@ class _Crossing(Crossing):
     """What the outermost middleware of a chain was given its `receive` by."""
     passage: Any = None
     """Looks at what the middleware sends."""
+    _passed: bool = False
+    # The `receive` that was passed on, and the channel over it.
+    _over: tuple[Any, Any] = (None, None)
 
     def __init__(self, connection: HTTPConnection, inside: Inside, channel: Channel | None) -> None:
         self.connection: Any = connection
@@ -123,8 +126,11 @@ class _Crossing(Crossing):
 
     @property
     def may_pass_on(self) -> bool:
-        """Whether nobody wants to count or to time what goes from one middleware to the next."""
-        return self._channel.limit is None and self._channel.time_limit is None
+        """Whether nobody wants to count or to time what goes from one middleware to the next, for the first time.
+
+        One that calls what is further in again can't have the body anew, and is to be told so.
+        """
+        return not self._passed and self._channel.limit is None and self._channel.time_limit is None
 
     def scope(self) -> Scope:
         """Return the scope for the middleware.  What it sets in the state is there inside."""
@@ -141,6 +147,7 @@ class _Crossing(Crossing):
 
     async def pass_on(self, surrounding: ASGISurrounding, scope: Scope, receive: Receive, send: Send) -> None:
         """Have the next middleware answer, which is one of this kind: by an event at a time, and no response."""
+        self._passed = True
         inner = _Crossing(self.connection, self.inside.inner, self._channel)
         inner.given = self.given
         passed = {**scope, "headers": list(scope["headers"]), "extensions": {}, INSIDE: inner}
@@ -200,6 +207,12 @@ class _Crossing(Crossing):
             return result
         return await channel.drive_async(inside.settle(connection, call, result))
 
+    def _channel_over(self, receive: Receive) -> Channel:
+        if self._over[0] is not receive:
+            self._over = receive, self._channel.over(receive)
+        channel: Channel = self._over[1]
+        return channel
+
     def _recovered(self, connection: Any, channel: Channel, error: Exception) -> Awaitable[Response | None]:
         """Return the response to what has come out of the next middleware."""
         if channel.cut_short or self.given.cut_short:
@@ -219,7 +232,7 @@ class _Crossing(Crossing):
         """
         outer: Channel = self._channel
         # A body that the middleware has not touched is read where it comes from.
-        channel = outer if getattr(receive, "__self__", None) is self.given else outer.over(receive)
+        channel = outer if getattr(receive, "__self__", None) is self.given else self._channel_over(receive)
         connection = self.connection
         if channel is not outer or self._has_changed(scope):
             connection = connection.inside_scope(scope, channel)

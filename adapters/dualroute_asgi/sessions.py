@@ -323,13 +323,13 @@ class Link(Passage):
                 self._require_begun(kind)
             if self._without_body:
                 message = {**message, "body": b""}
-            if not message.get("more_body"):
-                self.complete = True
             start = self._start
             if not self.started and start is not None:
                 self.started = True
                 await self._send(start)
             await self._send(message)
+            if not message.get("more_body"):
+                self.complete = True
         elif kind == "http.response.start":
             self._begin(message)
         else:

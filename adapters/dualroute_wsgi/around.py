@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import CHUNK_SIZE, Channel, streamable
 from dualroute.callables import describe
+from dualroute.exceptions import ClientDisconnect
 from dualroute.exchange import only
 from dualroute.foreign import INSIDE, AppBroken, Crossing, require_made_for
-from dualroute.responses import status_line
+from dualroute.middleware.wsgi import WSGIMiddleware
+from dualroute.responses import Response, status_line
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
-from dualroute_wsgi.mounted import RawInput, WSGIApp
+from dualroute_wsgi.mounted import RawInput, Reply, WSGIApp
 
 if TYPE_CHECKING:
-    from typing import IO
-
-    from dualroute.exchange import Inside
+    from dualroute.exchange import Exchange, Inside
     from dualroute.requests import SyncRequest
-    from dualroute.responses import Response
 
 __all__ = ["WSGISurrounding"]
 
@@ -52,18 +51,29 @@ class WSGISurrounding(WSGIApp):
 
     def respond_around(self, request: SyncRequest, inside: Inside) -> Response:
         """Call the middleware, and return its response: see `WSGIApp.respond`."""
-        channel = request._body_channel
-        channel.require_within_limit()
-        environ = self._environ(request, channel, "")
-        environ[INSIDE] = crossing = _Crossing(request, inside)
-        crossing.given = environ["wsgi.input"]
-        response = self._reply(request, environ, channel)
-        response.background = crossing.background
+        crossing = _Crossing(request, inside)
+        environ = self._environ_without_body(request, "")
+        if environ is not None:
+            channel = None
+            crossing.enter(environ)
+            reply = Reply(self, environ, request)
+            try:
+                response: Response = reply.begin()
+            except BaseException:
+                reply.close()
+                raise
+        else:
+            channel = request._body_channel
+            channel.require_within_limit()
+            environ = self._environ(request, channel, "")
+            crossing.enter(environ)
+            response = self._reply(request, environ, channel)
+        if crossing.background is not None:
+            response.background = crossing.background
         return response
 
-    def _input(self, environ: Environ, channel: Channel, request: SyncRequest) -> IO[bytes]:
-        # Nothing is read before the middleware does: it may leave the body to what is further in.
-        return io.BufferedReader(RawInput(_Later(channel), []), CHUNK_SIZE)
+    def _input(self, environ: Environ, channel: Channel, request: SyncRequest) -> Any:
+        return InputLater(channel)
 
     def _inside(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """What is further in, as the application that the middleware is around."""
@@ -72,7 +82,12 @@ class WSGISurrounding(WSGIApp):
             raise AppBroken(
                 f"{self.described()} has called what it is around with an environ that is not made of its own"
             )
-        result: Iterable[bytes] = crossing.respond(environ, start_response)
+        following = crossing.inside.following
+        result: Iterable[bytes]
+        if type(following) is WSGIMiddleware and crossing.may_pass_on(environ):
+            result = crossing.pass_on(following._surrounding, environ, start_response)
+        else:
+            result = crossing.answer(None, environ, start_response)
         return result
 
 
@@ -89,22 +104,126 @@ class _Later(Channel):
         return self._source.read()
 
 
-class _Crossing(Crossing):
-    given: Any = None
-    """The ``wsgi.input`` that the middleware was given."""
+class InputLater:
+    """A ``wsgi.input`` that is made when it is first looked at.
 
-    def respond(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Have what is further in answer the request."""
-        outer: Channel = self.connection._body_channel
-        # A body that the middleware has not touched is read where it comes from.
-        channel = outer if environ.get("wsgi.input") is self.given else outer.over_input(environ)
-        connection = self.connection.inside_environ(environ, channel)
-        response = self.answered(channel.drive(self.inside.exchange(connection)))
-        headers, has_body = response.wire(connection.method)
+    Nothing is read before the middleware does: it may leave the body to what is further in, as most do.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the file that this is, once it was looked at."""
+        if name.startswith("__"):  # of which the file's own class has what counts
+            raise AttributeError(name)
+        if name == "_file":
+            value: Any = io.BufferedReader(RawInput(_Later(self._channel), []), CHUNK_SIZE)
+        else:
+            value = getattr(self._file, name)
+        setattr(self, name, value)
+        return value
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._file)
+
+    def __next__(self) -> bytes:
+        line: bytes = next(self._file)
+        return line
+
+
+class _Crossing(Crossing):
+    _given: Any = None
+    """The ``wsgi.input`` that the outermost middleware of a chain was given."""
+    _passed: bool = False
+    _environ: Environ
+    """What it was given all in all."""
+
+    def enter(self, environ: Environ) -> None:
+        """Take note of what the middleware is given, and let it lead here."""
+        self._given = environ["wsgi.input"]
+        self._environ = dict(environ)  # without what leads here: no cycle
+        environ[INSIDE] = self
+
+    def may_pass_on(self, environ: Environ) -> bool:
+        """Tell whether the next middleware may have what this one has passed on, with nothing between them."""
+        # One that calls what is further in again can't have the body anew, and is to be told so.
+        if self._passed or environ.get("wsgi.input") is not self._given:
+            return False
+        # Nobody wants to count or to time what goes from one to the next.
+        connection = self.connection
+        if connection._opener is not None:
+            return True
+        channel: Channel = connection._body_channel
+        return channel.limit is None and channel.time_limit is None
+
+    def pass_on(self, surrounding: WSGISurrounding, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Have the next middleware answer, which is one of this kind: without a response that is made for it."""
+        self._passed = True
+        inner = _Crossing(self.connection, self.inside.inner)
+        inner._given, inner._environ = self._given, self._environ
+        reply = Reply(surrounding, {**environ, INSIDE: inner}, self.connection)
+        try:
+            response = reply.begin()
+        except BaseException as error:
+            reply.close()
+            if not isinstance(error, Exception):
+                raise
+            return self.answer(error, environ, start_response)
+        self.background = inner.background
+        headers, has_body = response.wire(environ["REQUEST_METHOD"])
         start_response(status_line(response.status_code, response.reason), list(headers))
         if response.body_iterator is None:
             return [response.body] if has_body else []
-        return _Pieces(response, channel, has_body=has_body)
+        return reply if has_body else _Pieces(response, self.connection._body_channel, has_body=False)
+
+    def answer(self, error: Exception | None, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer the request by what is further in.
+
+        Args:
+            error: what has come out of it already, if it has failed.
+            environ: what the middleware has passed on.
+            start_response: likewise.
+        """
+        connection = self.connection
+        # A body that the middleware has not touched is read where it comes from.
+        if environ.get("wsgi.input") is not self._given:
+            connection = connection.inside_environ(environ, connection._body_channel.over_input(environ))
+        elif connection._environ is None or environ != {**self._environ, INSIDE: environ[INSIDE]}:
+            connection = connection.inside_environ(environ, connection._body_channel)
+        response = self.answered(self._response(connection) if error is None else self._recovered(connection, error))
+        headers, has_body = response.wire(environ["REQUEST_METHOD"])
+        start_response(status_line(response.status_code, response.reason), list(headers))
+        if response.body_iterator is None:
+            return [response.body] if has_body else []
+        return _Pieces(response, connection._body_channel, has_body=has_body)
+
+    def _response(self, connection: Any) -> Response | None:
+        """Return the response of what is further in."""
+        inside = self.inside
+        if inside.following is not None or (connection._opener is None and connection._channel.time_limit is not None):
+            return self._driven(connection, inside.exchange(connection))
+        # The endpoint may as well be called here, without an exchange.
+        try:
+            call = inside.plan.endpoint(connection)
+            result = self._driven(connection, only(call)) if call.is_async else call.function(*call.args)
+        except Exception as error:
+            return self._driven(connection, inside.recover(connection, error))
+        if isinstance(result, Response) and not result.incomplete:
+            return result
+        return self._driven(connection, inside.settle(connection, call, result))
+
+    def _recovered(self, connection: Any, error: Exception) -> Response | None:
+        """Return the response to what has come out of the next middleware."""
+        if connection._opener is None and connection._channel.cut_short and not isinstance(error, ClientDisconnect):
+            gone = ClientDisconnect()
+            gone.__cause__ = error
+            error = gone
+        return self._driven(connection, self.inside.recover(connection, error))
+
+    def _driven(self, connection: Any, exchange: Exchange) -> Response | None:
+        channel: Channel = connection._body_channel
+        return channel.drive(exchange)
 
 
 class _Pieces:

@@ -85,15 +85,8 @@ class WSGIApp(ForeignApp):
 
         Raises what the application raises, BodyTooLarge, and AppBroken where it does not keep to PEP 3333.
         """
-        given = request._environ
-        if given is not None and request._opener is not None and not _may_bring_body(given):
-            # What most requests need: there is nothing to read, and so no channel to read it from.
-            environ = dict(given)
-            self._place(request, environ, request._mounted)
-            environ.setdefault("wsgi.file_wrapper", FileWrapper)
-            environ.pop(INSIDE, None)
-            environ["wsgi.input_terminated"] = True
-            environ["wsgi.input"] = io.BytesIO()
+        environ = self._environ_without_body(request, request._mounted)
+        if environ is not None:
             reply = Reply(self, environ, request)
             try:
                 response = reply.begin()
@@ -105,6 +98,22 @@ class WSGIApp(ForeignApp):
         channel.require_within_limit()
         environ = self._environ(request, channel, request._mounted)
         return self._answered(self._reply(request, environ, channel))
+
+    def _environ_without_body(self, request: SyncRequest, mounted: str) -> Environ | None:
+        """Return the environ for the application where there is no body to read, and so need be no channel for it.
+
+        That is what most requests need, under WSGI.  None for any other.
+        """
+        given = request._environ
+        if given is None or request._opener is None or _may_bring_body(given):
+            return None
+        environ = dict(given)
+        self._place(request, environ, mounted)
+        environ.setdefault("wsgi.file_wrapper", FileWrapper)
+        environ.pop(INSIDE, None)
+        environ["wsgi.input_terminated"] = True
+        environ["wsgi.input"] = io.BytesIO()
+        return environ
 
     def _reply(self, request: SyncRequest, environ: Environ, channel: Channel) -> Response:
         """Call the application, and return its response."""

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from dualroute.exchange import Nest
+from dualroute.exchange import Nest, Outermost
 from dualroute.foreign import protocol_of
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
+    from dualroute.exchange import Plan
     from dualroute.responses import Response
 
 __all__ = ["WSGIMiddleware"]
@@ -57,6 +58,10 @@ class WSGIMiddleware:
 
         self.cls: Callable[..., Any] = cls
         self._surrounding: Any = surrounding_class("WSGI")(cls, args, options)
+
+    def __outermost__(self, plan: Plan) -> Any:
+        """Return what answers requests by itself, where this is the outermost middleware of `plan`."""
+        return Outermost(self._surrounding.respond_around, plan, is_async=False)
 
     def __call__(self, connection: HTTPConnection) -> Generator[Any, Any, Response | None]:
         """Have the middleware answer, with what is further in inside it."""
