@@ -101,6 +101,9 @@ class Crossing:
     background: BackgroundTask | BackgroundTasks | None = None
     """What is to run after the response: that of what is further in, whatever the middleware makes of its response."""
 
+    outer: Crossing | None = None
+    """That of the middleware around this one, where nothing is between them."""
+
     def __init__(self, connection: HTTPConnection, inside: Inside) -> None:
         self.connection: Any = connection
         self.inside: Inside = inside
@@ -108,7 +111,10 @@ class Crossing:
     def answered(self, response: Response | None) -> Response:
         """Take in the response of what is further in, and return it."""
         assert response is not None, "the exchange of a request returns a response"
-        self.background = response.background
+        crossing: Crossing | None = self
+        while crossing is not None:
+            crossing.background = response.background
+            crossing = crossing.outer
         return response
 
 

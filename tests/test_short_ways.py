@@ -480,7 +480,7 @@ async def async_telling_handler(request: Request) -> Response:
 
 
 async def echoing(request: Request) -> Response:
-    return StreamingResponse(request.stream())
+    return StreamingResponse(request.stream(), background=BackgroundTask(ran.append, "echoing"))
 
 
 def failing_handler(request: SyncRequest) -> Response:
@@ -545,6 +545,26 @@ def test_an_asgi_middleware_in_another(serve: Serve, outer: Any, inner: Any, cap
         chained = answers_of(serve, caplog, [Middleware(outer), Middleware(inner)], handlers)
         apart = answers_of(serve, caplog, [Middleware(outer), generator, Middleware(inner), generator], handlers)
         assert chained == apart
+
+
+@pytest.mark.protocol("asgi")  # under WSGI nobody tells of a client that goes
+@pytest.mark.parametrize("middleware", [[], [Middleware(Stamps)], [Middleware(Stamps), Middleware(Stamps)]])
+def test_what_is_sent_without_end_and_without_waiting_ends_when_the_client_goes(middleware: list[Any]) -> None:
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        while True:
+            await send(piece(b"piece", more=True))
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.01)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"testserver")]}
+    app = DualRoute(fallback=endless, middleware=middleware)
+    asyncio.run(asyncio.wait_for(app.asgi(scope, receive, send), 20))
 
 
 @pytest.mark.parametrize(("outer", "inner"), pairs(WSGI_KINDS, WSGIStamps, WSGIChanges, WSGIShouts, WSGIRetries))

@@ -149,6 +149,7 @@ class _Crossing(Crossing):
         """Have the next middleware answer, which is one of this kind: by an event at a time, and no response."""
         self._passed = True
         inner = _Crossing(self.connection, self.inside.inner, self._channel)
+        inner.outer = self
         inner.given = self.given
         passed = {**scope, "headers": list(scope["headers"]), "extensions": {}, INSIDE: inner}
         passed["path"] = self.connection.scope["path"]
@@ -168,8 +169,6 @@ class _Crossing(Crossing):
                 raise
             else:
                 await self.answer(error, scope, receive, send)
-                return
-        self.background = inner.background
 
     def _has_changed(self, scope: Scope) -> bool:
         """Tell whether a middleware has passed on another scope than there was outside of all of the chain."""

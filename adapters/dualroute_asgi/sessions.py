@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextvars import copy_context
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import Channel, streamable
@@ -33,6 +34,9 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 GRACE = 5.0
 """How many seconds an application has to end after its request was given up."""
+
+PATIENCE = 0.004
+"""For how many seconds at most a response is sent in one go, before others on the event loop have their turn."""
 
 _PIECE_SIZE = 256
 """How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
@@ -342,6 +346,8 @@ class Transfer(Passage):
     client_left: bool = False
     cut_short: bool = False
     _body_ended: bool = False
+    # When others on the event loop last had their turn for certain.
+    _gave_way: float = 0.0
     _watcher: asyncio.Task[None] | None = None
     _cancelled: bool = False
     _response: SentResponse | None = None
@@ -434,6 +440,11 @@ class Transfer(Passage):
                         self.stop_watching()
                 elif self._watcher is None:
                     self._watcher = asyncio.create_task(self._watch())
+                    self._gave_way = monotonic()
+                elif monotonic() - self._gave_way > PATIENCE:
+                    # Sending need not wait, least of all once the client has gone: nobody would ever notice that.
+                    await asyncio.sleep(0)
+                    self._gave_way = monotonic()
         except OSError:
             self.client_left = True
             raise

@@ -161,6 +161,7 @@ class _Crossing(Crossing):
         """Have the next middleware answer, which is one of this kind: without a response that is made for it."""
         self._passed = True
         inner = _Crossing(self.connection, self.inside.inner)
+        inner.outer = self
         inner._given, inner._environ = self._given, self._environ
         reply = Reply(surrounding, {**environ, INSIDE: inner}, self.connection)
         try:
@@ -170,7 +171,6 @@ class _Crossing(Crossing):
             if not isinstance(error, Exception):
                 raise
             return self.answer(error, environ, start_response)
-        self.background = inner.background
         headers, has_body = response.wire(environ["REQUEST_METHOD"])
         start_response(status_line(response.status_code, response.reason), list(headers))
         if response.body_iterator is None:
