@@ -24,6 +24,7 @@ from dualroute import (
 )
 from dualroute.middleware import Middleware
 from dualroute.middleware.wsgi import WSGIMiddleware
+from dualroute_wsgi.loop import worker_loop
 from tests.around_helper import generator
 from tests.conftest import Serve
 
@@ -522,7 +523,20 @@ def answers_of(serve: Serve, caplog: pytest.LogCaptureFixture, middleware: list[
         else:
             content = method == "HEAD" or answer.content
             told.append((path, answer.status_code, content, sorted(answer.headers.multi_items())))
+    settle()
     return told, failures(caplog), list(ran)
+
+
+def settle() -> None:
+    """Give what is under way on the worker's loop the time to end: what fails after its response is logged by then."""
+
+    async def until_alone() -> None:
+        for _ in range(200):
+            if len(asyncio.all_tasks()) == 1:  # some wait for ever, for a client that has gone
+                return
+            await asyncio.sleep(0.001)
+
+    asyncio.run_coroutine_threadsafe(until_alone(), worker_loop().loop).result(60)
 
 
 def pairs(kinds: list[Any], *common: Any) -> list[Any]:
