@@ -20,7 +20,6 @@ MODULES = {
         "Falcon": "falcons",
         "BlackSheep": "blacksheeps",
         "Litestar": "litestars",
-        "Quart": "quarts",
         "Django": "djangos",
     },
     "wsgi": {

@@ -75,7 +75,6 @@ PEERS = {
     "Falcon": "falcon",
     "BlackSheep": "blacksheep",
     "Litestar": "litestar",
-    "Quart": "quart",
     "Flask": "flask",
     "Bottle": "bottle",
     "Django": "django",
