@@ -108,8 +108,21 @@ WSGI_APPS: dict[str, Any] = {
 }
 
 
+def settle() -> None:
+    """Give what is under way on the worker's loop the time to end: what fails after its response is logged by then."""
+
+    async def until_alone() -> None:
+        for _ in range(200):
+            if len(asyncio.all_tasks()) == 1:  # some wait for ever, for a client that has gone
+                return
+            await asyncio.sleep(0.001)
+
+    asyncio.run_coroutine_threadsafe(until_alone(), worker_loop().loop).result(60)
+
+
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what the errors in the log were about."""
+    settle()
     return [repr(record.exc_info and record.exc_info[1]) for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -523,20 +536,7 @@ def answers_of(serve: Serve, caplog: pytest.LogCaptureFixture, middleware: list[
         else:
             content = method == "HEAD" or answer.content
             told.append((path, answer.status_code, content, sorted(answer.headers.multi_items())))
-    settle()
     return told, failures(caplog), list(ran)
-
-
-def settle() -> None:
-    """Give what is under way on the worker's loop the time to end: what fails after its response is logged by then."""
-
-    async def until_alone() -> None:
-        for _ in range(200):
-            if len(asyncio.all_tasks()) == 1:  # some wait for ever, for a client that has gone
-                return
-            await asyncio.sleep(0.001)
-
-    asyncio.run_coroutine_threadsafe(until_alone(), worker_loop().loop).result(60)
 
 
 def pairs(kinds: list[Any], *common: Any) -> list[Any]:
