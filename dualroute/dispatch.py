@@ -133,6 +133,7 @@ class Dispatcher:
         opener: tuple[Any, ...],
         lifespan: Lifespan | None,
     ) -> Any:
+        # What `HTTPConnection.opened` does, without the call: this is what every request comes by.
         request = HTTPConnection.__new__(Request if plan.is_async else SyncRequest)
         request._given_scope = scope
         request._environ = environ

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.callables import describe, is_async_callable
 from dualroute.datastructures import MutableHeaders
-from dualroute.exceptions import HTTPException
+from dualroute.exceptions import ClientDisconnect, HTTPException
 from dualroute.exchange import Call
 from dualroute.handlers import Handler
 from dualroute.responses import Response
@@ -107,6 +107,14 @@ class Crossing:
     def __init__(self, connection: HTTPConnection, inside: Inside) -> None:
         self.connection: Any = connection
         self.inside: Inside = inside
+
+    def cause_of(self, error: Exception, *, cut_short: bool) -> Exception:
+        """Return what an error comes down to: where the client stopped short, that, whatever was made of it."""
+        if not cut_short or isinstance(error, ClientDisconnect):
+            return error
+        gone = ClientDisconnect()
+        gone.__cause__ = error
+        return gone
 
     def answered(self, response: Response | None) -> Response:
         """Take in the response of what is further in, and return it."""

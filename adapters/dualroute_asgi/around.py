@@ -214,10 +214,7 @@ class _Crossing(Crossing):
 
     def _recovered(self, connection: Any, channel: Channel, error: Exception) -> Awaitable[Response | None]:
         """Return the response to what has come out of the next middleware."""
-        if channel.cut_short or self.given.cut_short:
-            gone = ClientDisconnect()
-            gone.__cause__ = error
-            error = gone
+        error = self.cause_of(error, cut_short=channel.cut_short or self.given.cut_short)
         return channel.drive_async(self.inside.recover(connection, error))
 
     async def answer(self, error: Exception | None, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import CHUNK_SIZE, Channel, streamable
 from dualroute.callables import describe
-from dualroute.exceptions import ClientDisconnect
 from dualroute.exchange import only
 from dualroute.foreign import INSIDE, AppBroken, Crossing, require_made_for
 from dualroute.middleware.wsgi import WSGIMiddleware
@@ -215,10 +214,7 @@ class _Crossing(Crossing):
 
     def _recovered(self, connection: Any, error: Exception) -> Response | None:
         """Return the response to what has come out of the next middleware."""
-        if connection._opener is None and connection._channel.cut_short and not isinstance(error, ClientDisconnect):
-            gone = ClientDisconnect()
-            gone.__cause__ = error
-            error = gone
+        error = self.cause_of(error, cut_short=connection._opener is None and connection._channel.cut_short)
         return self._driven(connection, self.inside.recover(connection, error))
 
     def _driven(self, connection: Any, exchange: Exchange) -> Response | None:
