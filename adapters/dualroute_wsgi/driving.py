@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextvars import Context
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.contexts import bind_all
@@ -100,9 +102,15 @@ def run_async(function: Callable[..., Any], args: tuple[Any, ...], context: Cont
         context: the context it runs in; nothing may be running in it.
         channel: that of its request.
     """
-    from dualroute_wsgi.loop import worker_loop
+    return _loops().worker_loop().run(function, args, context, channel.desk_here())
 
-    return worker_loop().run(function, args, context, channel.desk_here())
+
+@cache
+def _loops() -> ModuleType:
+    # An import statement takes a microsecond each time.
+    from dualroute_wsgi import loop
+
+    return loop
 
 
 def within(limit: TimeLimit, call: Call, context: Context, channel: HandOverChannel) -> Any:
@@ -110,9 +118,7 @@ def within(limit: TimeLimit, call: Call, context: Context, channel: HandOverChan
     desk = channel.desk_here()
     visit: LoopVisit | HelperVisit
     if call.is_async:
-        from dualroute_wsgi.loop import worker_loop
-
-        visit = worker_loop().visit(desk)
+        visit = _loops().worker_loop().visit(desk)
     else:
         from dualroute_wsgi.helpers import HelperVisit
 

@@ -26,6 +26,7 @@ from dualroute.lifespan import Lifespan
 from dualroute.streams import BodyStream, KeepAlive
 from dualroute_wsgi.desk import Desk
 from dualroute_wsgi.life import Living
+from dualroute_wsgi.parking import ParkingLoop
 
 __all__ = ["LoopVisit", "Pour", "WorkerLoop", "worker_loop"]
 
@@ -127,6 +128,9 @@ class BriefVisit(LoopVisit):
         except BaseException as error:
             self.failure = error
         self._is_told = True
+        if self.task is not None:
+            # The loop would come round once more for it, and the server's thread wait for that.
+            self.task.remove_done_callback(self._end)
         self.desk.inbox.put(self)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
@@ -231,6 +235,11 @@ class WorkerLoop:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._hand_over: Callable[..., object] = self.loop.call_soon_threadsafe
+        if type(self.loop) is asyncio.SelectorEventLoop:  # so no policy asks for another kind
+            self.loop.close()
+            self.loop = loop = ParkingLoop()
+            self._hand_over = loop.hand_over
         self._lives: list[Living] = []
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="dualroute-loop", daemon=True)
@@ -262,7 +271,7 @@ class WorkerLoop:
         own = context.copy()
         visit = BriefVisit(self.serving(desk), self.loop)
         try:
-            self.loop.call_soon_threadsafe(visit.begin, function, args, own)
+            self._hand_over(visit.begin, function, args, own)
             desk.is_over(visit)
         except BaseException:
             # A signal, such as the one by which gunicorn ends a worker that takes too long.
