@@ -236,9 +236,9 @@ class InputChannel(Channel):
         self._input: Any = environ["wsgi.input"]
         self._remaining: int | None = 0
         terminated = environ.get("wsgi.input_terminated")
-        length: str = environ.get("CONTENT_LENGTH") or ""
+        length: str | None = environ.get("CONTENT_LENGTH")
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
-        if _LENGTH.fullmatch(length) and not (chunked and terminated):
+        if length and _LENGTH.fullmatch(length) and not (chunked and terminated):
             self._remaining = int(length)
         elif terminated:
             self._remaining = None

@@ -190,17 +190,22 @@ class MutableHeaders(Headers):
 
     def __setitem__(self, key: str, value: str) -> None:
         """Set the header, replacing the first one of that name and removing the others."""
-        key = key.lower()
+        if key not in _known_names:
+            key = key.lower()
+            _check(key, value)
         # What `_check` looks at first, without the call.
-        if key not in _known_names or value.__class__ is not str or not value.isascii() or not value.isprintable():
+        elif value.__class__ is not str or not value.isascii() or not value.isprintable():
             _check(key, value)
         pairs = self._list
-        for index, (name, _) in enumerate(pairs):
+        for name, _ in pairs:
             if name == key:
-                pairs[index] = (key, value)
-                pairs[index + 1 :] = [pair for pair in pairs[index + 1 :] if pair[0] != key]
-                return
-        pairs.append((key, value))
+                break
+        else:
+            pairs.append((key, value))
+            return
+        index = [name for name, _ in pairs].index(key)
+        pairs[index] = (key, value)
+        pairs[index + 1 :] = [pair for pair in pairs[index + 1 :] if pair[0] != key]
 
     def __delitem__(self, key: str) -> None:
         """Remove every header of that name; there need not be one."""
@@ -218,6 +223,13 @@ class MutableHeaders(Headers):
         """Set each of the headers in `other`."""
         for key, value in other.items():
             self[key] = value
+
+    def ready(self) -> list[tuple[bytes, bytes]] | None:
+        """Return what `raw` shows, as a plain list; None where a header may be about the connection."""
+        try:
+            return [(_known_names[name], value.encode("latin-1")) for name, value in self._list]
+        except KeyError:
+            return None
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> MutableHeaders:
@@ -265,9 +277,17 @@ def _sole(cls: type, headers: object, raw: Any, scope: MutableMapping[str, Any] 
     return raw if scope is None else scope["headers"]
 
 
-# Names found well-formed.  Programs choose them, but may do so by what clients send, so the memory is bounded.
-_known_names: set[str] = set()
+# Headers about the connection, which are the server's affair (RFC 9110 section 7.6.1).
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
+)
+# Names found well-formed that a response may be sent with, and their bytes.  Programs choose them, but may do so by
+# what clients send, so the memory is bounded.
+_known_names: dict[str, bytes] = {}
 _KNOWN_NAMES_LIMIT = 1024
+# Those of nearly every response.
+_USUAL_NAMES = {"content-length": b"content-length", "content-type": b"content-type"}
+_known_names.update(_USUAL_NAMES)
 
 
 def _check(name: str, value: str) -> None:
@@ -289,9 +309,12 @@ def _check(name: str, value: str) -> None:
 def _check_name(name: str) -> None:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is no header name: it must be a token (RFC 9110 section 5.1)")
+    if name in HOP_BY_HOP:
+        return
     if len(_known_names) >= _KNOWN_NAMES_LIMIT:
         _known_names.clear()
-    _known_names.add(name)
+        _known_names.update(_USUAL_NAMES)
+    _known_names[name] = name.encode("ascii")
 
 
 class URL:

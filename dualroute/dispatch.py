@@ -24,7 +24,7 @@ from dualroute.paths import quote_path
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.routing import Host, Mount, Router, WebSocketRoute
-from dualroute.targets import Target, is_plain, known_host, known_host_in, target_from_environ, target_from_scope
+from dualroute.targets import Target, is_plain, known_host_in, known_hosts, target_from_environ, target_from_scope
 from dualroute.timeouts import TimeLimit, innermost_timeout
 from dualroute.types import Environ, Receive, Scope, Send
 from dualroute.websockets import WebSocket
@@ -43,6 +43,7 @@ _NO_WEBSOCKETS = (
     "that has them, such as uvicorn with the websockets package, hypercorn or granian --interface asgi"
 )
 _PLANS_LIMIT = 10_000
+_new = HTTPConnection.__new__
 
 
 _Routed: TypeAlias = tuple[Plan, dict[str, Any], str, tuple[Any, ...]]
@@ -112,7 +113,8 @@ class Dispatcher:
         self, environ: Environ, opener: tuple[Any, ...], lifespan: Lifespan | None = None
     ) -> tuple[Any, Plan]:
         """Return the request and the plan for a WSGI environ: see `open_scope`."""
-        path, method, host = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"], known_host(environ)
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        host = known_hosts.get(environ.get("HTTP_HOST", ""))
         if host is not None and not environ.get("SCRIPT_NAME") and "HTTP_UPGRADE" not in environ:
             if self._routes.version == self._seen:
                 plan = self._literals.get((path, method))
@@ -134,7 +136,7 @@ class Dispatcher:
         lifespan: Lifespan | None,
     ) -> Any:
         # What `HTTPConnection.opened` does, without the call: this is what every request comes by.
-        request = HTTPConnection.__new__(Request if plan.is_async else SyncRequest)
+        request = _new(Request if plan.is_async else SyncRequest)
         request._given_scope = scope
         request._environ = environ
         request._place = plan

@@ -82,7 +82,7 @@ class Outgoing:
         """Take in the status and the headers."""
         length = length_of(response.headers)
         headers, self.has_body = response.wire(self.method)
-        if headers is not response.headers._list:
+        if len(headers) != len(response.headers):
             response.headers = MutableHeaders.of(headers)
         if response.status_code not in (204, 304):
             response.headers.setdefault("content-type", "application/octet-stream")

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from urllib.parse import quote
 
-from dualroute.datastructures import URL, MutableHeaders
+from dualroute.datastructures import HOP_BY_HOP, URL, MutableHeaders
 from dualroute.serving import DualCall, Servable
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ AsyncContentStream: TypeAlias = AsyncIterable[Content]
 ContentStream: TypeAlias = AsyncContentStream | SyncContentStream
 
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "trailers", "transfer-encoding", "upgrade")
-)
 _BINARY = (bytes, bytearray, memoryview)
 _BYTES = "application/octet-stream"
 _TEXT = "text/plain"
@@ -93,6 +90,7 @@ def _length_header(length: int) -> tuple[_Pair, _RawPair]:
 
 
 _OCTETS = _type_header(_BYTES, "")
+_new_headers = MutableHeaders.__new__
 
 
 def status_line(status_code: int, reason: str | None = None) -> str:
@@ -175,11 +173,11 @@ class Response(Servable):
         """The headers.  Those that are made up follow the body until somebody looks at them here."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = MutableHeaders()
-            if _may_have_body(self.status_code):
-                headers._list += (_length_header(len(self.body))[0], self._type[0])
-            elif self.status_code not in _WITHOUT_TYPE:
-                headers._list.append(self._type[0])
+            headers = self._headers = _new_headers(MutableHeaders)
+            if self.status_code == 200 or _may_have_body(self.status_code):
+                headers._list = [_length_header(len(self.body))[0], self._type[0]]
+            else:
+                headers._list = [] if self.status_code in _WITHOUT_TYPE else [self._type[0]]
         return headers
 
     @headers.setter
@@ -227,14 +225,13 @@ class Response(Servable):
 
     def copied(self) -> Self:
         """Return a response like this one that can be changed by itself."""
-        other = object.__new__(type(self))
-        attributes = other.__dict__
-        attributes.update(self.__dict__)
+        other = object.__new__(self.__class__)
+        other.__dict__ = attributes = self.__dict__.copy()
         if "dispatcher" in attributes:  # those of this one as an app
             for name in ("_call_asgi", "asgi", "dispatcher", "wsgi"):
                 attributes.pop(name, None)
         if self._headers is not None:
-            other._headers = headers = MutableHeaders.__new__(MutableHeaders)
+            other._headers = headers = _new_headers(MutableHeaders)
             headers._list = list(self._headers._list)
         return other
 
@@ -272,7 +269,7 @@ class Response(Servable):
         status_code = self.status_code
         if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
             return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
-        headers = self.headers._list
+        headers = list(self.headers._list)  # which a server may change
         unwanted = HOP_BY_HOP
         if not _may_have_body(status_code):
             unwanted = unwanted | ({"content-type"} if status_code == 304 else {"content-type", "content-length"})
@@ -287,6 +284,8 @@ class Response(Servable):
         status_code = self.status_code
         if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
             return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
+        if (status_code == 200 or _may_have_body(status_code)) and (ready := self.headers.ready()) is not None:
+            return ready, method != "HEAD"
         headers, has_body = self.wire(method)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], has_body
 

@@ -26,8 +26,8 @@ __all__ = [
     "authority_of_scope",
     "host_of",
     "is_plain",
-    "known_host",
     "known_host_in",
+    "known_hosts",
     "require_host",
     "target_from_environ",
     "target_from_scope",
@@ -39,7 +39,7 @@ _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Hosts seen and found well-formed, with their lower-case names.  A client chooses its Host, so the memory is bounded.
-_known_hosts: dict[str, str] = {}
+known_hosts: dict[str, str] = {}
 _known_raw_hosts: dict[bytes | None, str] = {}
 _KNOWN_HOSTS_LIMIT = 1024
 
@@ -117,16 +117,16 @@ def target_from_environ(environ: Environ) -> Target:
 
 def host_of(authority: str) -> str:
     """Return the host of ``host[:port]`` in lower case.  Raises HTTPException(400) where it is not of that form."""
-    host = _known_hosts.get(authority)
+    host = known_hosts.get(authority)
     if host is None:
         match = _HOST.fullmatch(authority)
         if match is None:
             raise HTTPException(400, "Bad Request: the Host header is not of the form host[:port]")
         host = match[1].lower()
-        if len(_known_hosts) >= _KNOWN_HOSTS_LIMIT:
-            _known_hosts.clear()
+        if len(known_hosts) >= _KNOWN_HOSTS_LIMIT:
+            known_hosts.clear()
             _known_raw_hosts.clear()
-        _known_hosts[authority] = host
+        known_hosts[authority] = host
         _known_raw_hosts[authority.encode("latin-1")] = host
     return host
 
@@ -140,11 +140,6 @@ def known_host_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
                 return None
             authority = value
     return _known_raw_hosts.get(authority)
-
-
-def known_host(environ: Environ) -> str | None:
-    """Return the host by a WSGI environ, where it has one that was seen before; None otherwise."""
-    return _known_hosts.get(environ.get("HTTP_HOST", ""))
 
 
 def is_plain(path: str) -> bool:

@@ -364,12 +364,12 @@ class WebSocket(HTTPConnection[StateT]):
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
             await self.close()
             return
-        headers, _ = response.wire("GET")
+        headers, _ = response.raw_wire("GET")
         await self.send(
             {
                 "type": "websocket.http.response.start",
                 "status": response.status_code,
-                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+                "headers": headers,
             }
         )
         await self.send({"type": "websocket.http.response.body", "body": response.body})

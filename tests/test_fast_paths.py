@@ -171,7 +171,7 @@ def without_short_ways(patch: pytest.MonkeyPatch) -> None:
         return table.match(kind, method, host, segments_of(path), 0, miss, given)
 
     patch.setattr(dispatch, "Plan", Indirect)
-    patch.setattr(dispatch, "known_host", lambda environ: None)
+    patch.setattr(dispatch, "known_hosts", {})
     patch.setattr(dispatch, "known_host_in", lambda headers: None)
     patch.setattr(Dispatcher, "_note_literal", lambda *args: None)
     patch.setattr(Table, "find", walk)

@@ -241,10 +241,10 @@ def test_the_memory_of_hosts_is_bounded() -> None:
 
     for number in range(targets._KNOWN_HOSTS_LIMIT * 3):
         assert host_of(f"Host{number}.Example:1") == f"host{number}.example"
-        assert len(targets._known_hosts) <= targets._KNOWN_HOSTS_LIMIT
+        assert len(targets.known_hosts) <= targets._KNOWN_HOSTS_LIMIT
     with pytest.raises(HTTPException):
         host_of("a b")
-    assert "a b" not in targets._known_hosts
+    assert "a b" not in targets.known_hosts
 
 
 # 11, 12: headers

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import Channel, streamable
 from dualroute.contexts import bind_all
-from dualroute.datastructures import MutableHeaders
+from dualroute.datastructures import HOP_BY_HOP, MutableHeaders
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.responses import HOP_BY_HOP
 from dualroute.types import Message, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 

@@ -116,7 +116,7 @@ class WSGIAdapter:
         ):
             # What most requests need: there is nothing to do but to hand the response over.
             headers, has_body = response.wire(environ["REQUEST_METHOD"])
-            start_response(status_line(response.status_code, response.reason), list(headers))
+            start_response(status_line(response.status_code, response.reason), headers)
             return [response.body] if has_body else []
         if rest is None and request._opener is not None and (passed := _passed(request, response, context)) is not None:
             passed.start(start_response)
@@ -136,7 +136,7 @@ class WSGIAdapter:
             if response.body_iterator is not None:
                 return self._stream(served, response, start_response)
             headers, has_body = response.wire(environ["REQUEST_METHOD"])
-            start_response(status_line(response.status_code, response.reason), list(headers))
+            start_response(status_line(response.status_code, response.reason), headers)
         except BaseException:
             served.response = None
             served.end()
@@ -167,6 +167,8 @@ class WSGIAdapter:
             except BaseException as error:
                 rest = after_failure(plan, request, error, entered)
             else:
+                if not entered and isinstance(response, Response) and not response.incomplete:
+                    return request, response, None
                 finished = finish(plan, request, response, entered)
                 if isinstance(finished, Response):
                     return request, finished, None
@@ -245,7 +247,7 @@ class WSGIAdapter:
                 os.kill(process.pid, number)
         answer = PlainTextResponse("Service Unavailable: the application could not start", status_code=503)
         headers, has_body = answer.wire(str(environ["REQUEST_METHOD"]))
-        start_response(status_line(answer.status_code), list(headers))
+        start_response(status_line(answer.status_code), headers)
         return [answer.body] if has_body else []
 
     def _stream(self, served: _Served, response: Response, start_response: StartResponse) -> Iterable[bytes]:
@@ -254,12 +256,12 @@ class WSGIAdapter:
         status = status_line(response.status_code, response.reason)
         body: Any = response.body_iterator
         if has_body and is_native(response) and (body.carries_end or not served.has_more(1)):
-            start_response(status, list(headers))
+            start_response(status, headers)
             result: Iterable[bytes] = body.hand_over(served.end_native)
             return result
         pieces = _Pieces(served, response)
         if not has_body:
-            start_response(status, list(headers))
+            start_response(status, headers)
             return _Sent([], pieces)
         # The first piece comes before the status, so that a body that fails at once is a 500.
         try:
@@ -267,12 +269,12 @@ class WSGIAdapter:
         except BodyFailed as failed:
             answer = served.context.run(stream_failed, request, response, failed.error, started=False)
             headers, _ = answer.wire(request.method)
-            start_response(status_line(answer.status_code), list(headers))
+            start_response(status_line(answer.status_code), headers)
             return _Sent([answer.body], pieces)
         except BaseException:
             pieces.end()
             raise
-        start_response(status, list(headers))
+        start_response(status, headers)
         return pieces
 
 

@@ -171,7 +171,7 @@ class _Crossing(Crossing):
                 raise
             return self.answer(error, environ, start_response)
         headers, has_body = response.wire(environ["REQUEST_METHOD"])
-        start_response(status_line(response.status_code, response.reason), list(headers))
+        start_response(status_line(response.status_code, response.reason), headers)
         if response.body_iterator is None:
             return [response.body] if has_body else []
         return reply if has_body else _Pieces(response, self.connection._body_channel, has_body=False)
@@ -192,7 +192,7 @@ class _Crossing(Crossing):
             connection = connection.inside_environ(environ, connection._body_channel)
         response = self.answered(self._response(connection) if error is None else self._recovered(connection, error))
         headers, has_body = response.wire(environ["REQUEST_METHOD"])
-        start_response(status_line(response.status_code, response.reason), list(headers))
+        start_response(status_line(response.status_code, response.reason), headers)
         if response.body_iterator is None:
             return [response.body] if has_body else []
         return _Pieces(response, connection._body_channel, has_body=has_body)
