@@ -279,6 +279,13 @@ class Response(Servable):
                 break
         return headers, _may_have_body(status_code) and method != "HEAD"
 
+    def head(self, method: str) -> tuple[str, list[tuple[str, str]], bool]:
+        """Return the status line, and what `wire` does."""
+        if self._headers is None and self.status_code == 200 and self.reason is None:
+            return "200 OK", [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
+        headers, has_body = self.wire(method)
+        return status_line(self.status_code, self.reason), headers, has_body
+
     def raw_wire(self, method: str) -> tuple[list[tuple[bytes, bytes]], bool]:
         """Return the same as `wire`, the headers as ASGI wants them."""
         status_code = self.status_code

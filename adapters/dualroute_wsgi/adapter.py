@@ -35,7 +35,7 @@ from dualroute.exchange import (
     stream_failed,
 )
 from dualroute.lifespan import Lifespan, told
-from dualroute.responses import PlainTextResponse, Response, status_line
+from dualroute.responses import PlainTextResponse, Response
 from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.timeouts import TimeLimit
@@ -115,8 +115,8 @@ class WSGIAdapter:
             and request._opener is not None
         ):
             # What most requests need: there is nothing to do but to hand the response over.
-            headers, has_body = response.wire(environ["REQUEST_METHOD"])
-            start_response(status_line(response.status_code, response.reason), headers)
+            status, headers, has_body = response.head(environ["REQUEST_METHOD"])
+            start_response(status, headers)
             return [response.body] if has_body else []
         if rest is None and request._opener is not None and (passed := _passed(request, response, context)) is not None:
             passed.start(start_response)
@@ -135,8 +135,8 @@ class WSGIAdapter:
             served.response = response
             if response.body_iterator is not None:
                 return self._stream(served, response, start_response)
-            headers, has_body = response.wire(environ["REQUEST_METHOD"])
-            start_response(status_line(response.status_code, response.reason), headers)
+            status, headers, has_body = response.head(environ["REQUEST_METHOD"])
+            start_response(status, headers)
         except BaseException:
             served.response = None
             served.end()
@@ -246,14 +246,13 @@ class WSGIAdapter:
                 logger.critical("the start-up failed, and this worker ends: %s", told(error), exc_info=error)
                 os.kill(process.pid, number)
         answer = PlainTextResponse("Service Unavailable: the application could not start", status_code=503)
-        headers, has_body = answer.wire(str(environ["REQUEST_METHOD"]))
-        start_response(status_line(answer.status_code), headers)
+        status, headers, has_body = answer.head(str(environ["REQUEST_METHOD"]))
+        start_response(status, headers)
         return [answer.body] if has_body else []
 
     def _stream(self, served: _Served, response: Response, start_response: StartResponse) -> Iterable[bytes]:
         request = served.request
-        headers, has_body = response.wire(request.method)
-        status = status_line(response.status_code, response.reason)
+        status, headers, has_body = response.head(request.method)
         body: Any = response.body_iterator
         if has_body and is_native(response) and (body.carries_end or not served.has_more(1)):
             start_response(status, headers)
@@ -268,8 +267,8 @@ class WSGIAdapter:
             pieces.prepare()
         except BodyFailed as failed:
             answer = served.context.run(stream_failed, request, response, failed.error, started=False)
-            headers, _ = answer.wire(request.method)
-            start_response(status_line(answer.status_code), headers)
+            status, headers, _ = answer.head(request.method)
+            start_response(status, headers)
             return _Sent([answer.body], pieces)
         except BaseException:
             pieces.end()
@@ -364,30 +363,34 @@ def _passed(request: SyncRequest, response: Response, context: Context) -> _Pass
     if type(body) is not Reply or response.encoders or response.background is not None or body.native():
         return None
     environ: Any = request._environ
-    headers, has_body = response.wire(environ["REQUEST_METHOD"])
+    status, headers, has_body = response.head(environ["REQUEST_METHOD"])
     if not has_body or len(request.closing) != 1:  # the one thing to close is the reply
         return None
-    return _Passed(request, response, headers, body, context)
+    return _Passed(request, response, (status, headers), body, context)
 
 
 class _Passed:
     """The pieces of what a mounted application answers, where nothing is around it: what the server iterates over."""
 
     def __init__(
-        self, request: SyncRequest, response: Response, headers: list[tuple[str, str]], reply: Reply, context: Context
+        self,
+        request: SyncRequest,
+        response: Response,
+        head: tuple[str, list[tuple[str, str]]],
+        reply: Reply,
+        context: Context,
     ) -> None:
         self._request = request
         self._response = response
-        self._headers = headers
+        self._head = head
         self._reply = reply
         self._advance = reply.__next__
         self._context = context
 
     def start(self, start_response: StartResponse) -> None:
         """Tell the server of the status and the headers."""
-        response = self._response
         try:
-            start_response(status_line(response.status_code, response.reason), list(self._headers))
+            start_response(*self._head)
         except BaseException:
             self.close()
             raise

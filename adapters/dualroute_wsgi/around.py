@@ -14,7 +14,7 @@ from dualroute.callables import describe
 from dualroute.exchange import only
 from dualroute.foreign import INSIDE, AppBroken, Crossing, require_made_for
 from dualroute.middleware.wsgi import WSGIMiddleware
-from dualroute.responses import Response, status_line
+from dualroute.responses import Response
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
 from dualroute_wsgi.mounted import RawInput, Reply, WSGIApp
@@ -170,8 +170,8 @@ class _Crossing(Crossing):
             if not isinstance(error, Exception):
                 raise
             return self.answer(error, environ, start_response)
-        headers, has_body = response.wire(environ["REQUEST_METHOD"])
-        start_response(status_line(response.status_code, response.reason), headers)
+        status, headers, has_body = response.head(environ["REQUEST_METHOD"])
+        start_response(status, headers)
         if response.body_iterator is None:
             return [response.body] if has_body else []
         return reply if has_body else _Pieces(response, self.connection._body_channel, has_body=False)
@@ -191,8 +191,8 @@ class _Crossing(Crossing):
         elif connection._environ is None or environ != {**self._environ, INSIDE: environ[INSIDE]}:
             connection = connection.inside_environ(environ, connection._body_channel)
         response = self.answered(self._response(connection) if error is None else self._recovered(connection, error))
-        headers, has_body = response.wire(environ["REQUEST_METHOD"])
-        start_response(status_line(response.status_code, response.reason), headers)
+        status, headers, has_body = response.head(environ["REQUEST_METHOD"])
+        start_response(status, headers)
         if response.body_iterator is None:
             return [response.body] if has_body else []
         return _Pieces(response, connection._body_channel, has_body=has_body)
