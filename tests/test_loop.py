@@ -308,12 +308,20 @@ def test_a_signal_in_the_waiting_thread_cancels_the_coroutine_and_goes_on_to_the
             ended.append("cancelled")
         return PlainTextResponse("")
 
+    taken = threading.Event()
+
     def interrupt(number: int, frame: Any) -> None:
-        raise Interrupted
+        if not taken.is_set():
+            taken.set()
+            raise Interrupted
 
     def send_signal() -> None:
         assert running.wait(TIMEOUT)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        # One that comes while the thread is about to wait is noticed when the next one comes.
+        for _ in range(TIMEOUT * 10):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            if taken.wait(0.1):
+                break
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     sender = threading.Thread(target=send_signal)
