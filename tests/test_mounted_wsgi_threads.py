@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from dualroute import Call, DualRoute, Mount, PlainTextResponse, Response, SyncRequest, WSGIApp
-from dualroute_asgi import threads
+from dualroute.streams import BodyStream
+from dualroute_asgi import pump, threads
+from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 from tests.mounted_wsgi_helper import (
     TEXT,
@@ -45,6 +48,38 @@ def waits_for(event: threading.Event, data: bytes) -> Callable[[], bytes]:
         return data
 
     return wait
+
+
+@asgi_only
+def test_a_loop_that_looks_while_a_visit_begins_sees_the_response_as_it_is(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+    listen = Pump.listen
+
+    def look(pump: Pump) -> None:
+        listen(pump)
+        looked.set()
+
+    class Slow(BodyStream):
+        def __init__(self, response: Response) -> None:
+            assert looked.wait(TIMEOUT)
+            time.sleep(0.05)  # in which the loop would go on with what it has seen
+            super().__init__(response)
+
+    monkeypatch.setattr(Pump, "listen", look)
+    monkeypatch.setattr(pump, "BodyStream", Slow)
+    app = WSGIApp(answering(lambda: Body(b"one ", b"two")))
+
+    async def main() -> None:
+        looked.set()
+        for _ in range(2):  # from the second one on the loop looks by itself
+            peer = peer_of(app)
+            await asyncio.wait_for(peer.start(), TIMEOUT)
+            assert b"".join(peer.pieces) == b"one two"
+            looked.clear()
+
+    run(main())
 
 
 # An event loop that stands still for short visits

@@ -128,11 +128,13 @@ class Pump:
 
     def _begin(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         response = function(*args)
+        if isinstance(response, Response) and response.body_iterator is not None and not is_native(response):
+            # Before the loop can see the response, to which it gives this pump for a body.
+            self._stream = BodyStream(response)
+            self.has_pieces = True
         # The loop is not woken for it: what follows does that.
         self._items.append(response)
-        if isinstance(response, Response) and response.body_iterator is not None and not is_native(response):
-            self.has_pieces = True
-            self._stream = BodyStream(response)
+        if self._stream is not None:
             self._make()
 
     def _make(self) -> None:
