@@ -267,17 +267,18 @@ class Response(Servable):
         (section 7.6.1; PEP 3333, "Other HTTP Features") and are left out.
         """
         status_code = self.status_code
-        if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
+        may_have_body = status_code == 200 or _may_have_body(status_code)
+        if self._headers is None and may_have_body:
             return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
-        headers = list(self.headers._list)  # which a server may change
+        headers = list((self._headers or self.headers)._list)  # which a server may change
         unwanted = HOP_BY_HOP
-        if not _may_have_body(status_code):
+        if not may_have_body:
             unwanted = unwanted | ({"content-type"} if status_code == 304 else {"content-type", "content-length"})
         for name, _ in headers:
             if name in unwanted:
                 headers = [header for header in headers if header[0] not in unwanted]
                 break
-        return headers, _may_have_body(status_code) and method != "HEAD"
+        return headers, may_have_body and method != "HEAD"
 
     def head(self, method: str) -> tuple[str, list[tuple[str, str]], bool]:
         """Return the status line, and what `wire` does."""
