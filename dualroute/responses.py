@@ -6,7 +6,7 @@ A response has a status, headers, and either a `body` of bytes or a `body_iterat
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -62,6 +62,24 @@ def _json_encoder() -> JSONEncoder:
     from json import JSONEncoder
 
     return JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@cache
+def _quick_json() -> Callable[[Any, int], Iterable[str]] | None:
+    """Return what an encoder has the work done by, and makes anew at each call; None where Python has it not.
+
+    It keeps no account of what it is inside of, and so does not end where a value holds itself, but for the limit of
+    recursion.
+    """
+    from json import encoder
+
+    make: Any = getattr(encoder, "c_make_encoder", None)
+    quick: Callable[[Any, int], Iterable[str]]
+    try:
+        quick = make(None, _json_encoder().default, encoder.encode_basestring, None, ":", ",", False, False, False)
+        return quick if "".join(quick({"a": [1, "\x7f"]}, 0)) == '{"a":[1,"\x7f"]}' else None
+    except TypeError:  # it is no part of what the module promises
+        return None
 
 
 @lru_cache(256)
@@ -449,6 +467,12 @@ class JSONResponse(Response):
     media_type: str | None = "application/json"
 
     def render(self, content: Any) -> bytes:
+        quick = _quick_json()
+        if quick is not None:
+            try:
+                return "".join(quick(content, 0)).encode()
+            except RecursionError:
+                pass  # which the encoder knows a better word for
         return _json_encoder().encode(content).encode()
 
 

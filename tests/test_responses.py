@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dualroute import (
     DualRoute,
@@ -25,6 +28,7 @@ from dualroute import (
     Route,
     StreamingResponse,
     SyncRequest,
+    responses,
 )
 from dualroute.datastructures import URL
 from dualroute.responses import status_line
@@ -92,6 +96,49 @@ def test_json_refuses_what_it_can_not_hold() -> None:
 def test_json_keeps_control_characters_escaped() -> None:
     assert JSONResponse("\n\0\u2028").body == '"\\n\\u0000\u2028"'.encode()
     assert json.loads(JSONResponse("\n\0\u2028").body) == "\n\0\u2028"
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(SCALARS, inner) | st.just({1}),
+)
+
+
+def written(write: Callable[[Any], bytes], value: Any) -> Any:
+    """Return what is made of a value, or what is raised."""
+    try:
+        return write(value)
+    except (TypeError, ValueError) as error:
+        return type(error), str(error)
+
+
+@given(VALUES)
+@example([1.5, -0.0, 1e400, {1.5: 2, None: 3, True: 4}])
+@example({(1,): 2})
+def test_json_is_what_the_standard_encoder_makes_of_it(value: Any) -> None:
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    by_encoder = written(lambda value: encoder.encode(value).encode(), value)
+    assert written(lambda value: JSONResponse(value).body, value) == by_encoder
+    assert written(JSONResponse(None).render, value) == by_encoder
+
+
+def test_a_value_that_holds_itself_has_no_json() -> None:
+    value: list[Any] = []
+    value.append({"itself": value})
+    with pytest.raises(ValueError, match="Circular reference detected"):
+        JSONResponse(value)
+
+
+def test_json_does_without_what_the_standard_library_does_not_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    if platform.python_implementation() == "CPython":
+        assert responses._quick_json() is not None
+    for other in (lambda *args: None, lambda *args: lambda value, level: ("other",), None):
+        monkeypatch.setattr("json.encoder.c_make_encoder", other)
+        responses._quick_json.cache_clear()
+        assert responses._quick_json() is None
+    assert JSONResponse({"a": "ü"}).body == '{"a":"ü"}'.encode()
+    responses._quick_json.cache_clear()
 
 
 # Status and headers
