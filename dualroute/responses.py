@@ -308,10 +308,12 @@ class Response(Servable):
     def raw_wire(self, method: str) -> tuple[list[tuple[bytes, bytes]], bool]:
         """Return the same as `wire`, the headers as ASGI wants them."""
         status_code = self.status_code
-        if self._headers is None and (status_code == 200 or _may_have_body(status_code)):
-            return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
-        if (status_code == 200 or _may_have_body(status_code)) and (ready := self.headers.ready()) is not None:
-            return ready, method != "HEAD"
+        if status_code == 200 or _may_have_body(status_code):
+            if self._headers is None:
+                return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
+            ready = self._headers.ready()
+            if ready is not None:
+                return ready, method != "HEAD"
         headers, has_body = self.wire(method)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], has_body
 

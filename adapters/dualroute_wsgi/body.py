@@ -41,11 +41,8 @@ class HandOverChannel(InputChannel):
 
     def desk_here(self) -> Desk:
         """Return where the current thread is to wait for what runs elsewhere: the desk, or one of its own."""
-        desk = self._desk
-        if desk is None:
-            desk = self._desk = _desk_class()()
-            return desk
-        return desk if desk.is_here() else _desk_class()()
+        desk = self.desk
+        return desk if desk.is_here() else type(desk)()
 
     def read(self) -> bytes:
         if self._desk is None or self._desk.is_here() or (self.ended and not self.too_large):
