@@ -110,6 +110,15 @@ def test_recycled_workers_each_have_their_own(start: Start, chosen: Server) -> N
         return len(lives(server)) >= 5
 
     eventually(several, "workers follow one another")
+
+    def settled() -> bool:
+        ended = server.output.count("Autorestarting worker")
+        return (
+            server.output.count("Booting worker") - ended == Counter(map(tuple, lives(server).values()))[*STARTED] == 2
+        )
+
+    # gunicorn loses a signal for a worker that has been forked and not yet set its handlers, and waits for it.
+    eventually(settled, "both workers have started")
     server.stop()
     assert [life for life in lives(server).values() if life != WHOLE] == []
     assert "Traceback" not in server.output
