@@ -177,10 +177,10 @@ class Dispatcher:
         request = self._opened(scope, environ, plan, opener, lifespan)
         if params:
             request.path_params = params
-        elif len(trail) == 1:
-            self._note_literal(trail[0], method, path, plan)
         if depth:
             request._mounted = _first_segments(path, depth)
+        elif not params and len(trail) == 1:
+            self._note_literal(trail[0], method, path, plan)
         request._path_args = args
         return request, plan
 
@@ -558,6 +558,8 @@ def _alone(plan: Plan, handler: Any) -> Any:
 
 
 def _first_segments(path: str, count: int) -> str:
+    if count == 1:
+        return path[: path.find("/", 1)]
     return "/".join(path.split("/", count + 1)[: count + 1])
 
 

@@ -9,8 +9,9 @@ Every router has one `Table`, and declared order decides in it; the rest only ma
   convertors, method, and for a `Mount` or a `Host` a match inside it.
 * Most requests need no walk.  A path without parameters is looked up as it is (`Tree.literals`).  One with parameters
   is looked up by what stands in its other segments, where all routes of that many segments have their parameters in
-  the same places (`Shape`).  Either is only taken where nothing that was declared earlier fits as well; otherwise, and
-  for a miss that is not certain, there is the walk.
+  the same places (`Shape`).  A mounted app is looked up by the first segment (`Tree.prefixes`).  Each is only taken
+  where nothing that was declared earlier fits as well; otherwise, and for a miss that is not certain, there is the
+  walk.
 
 An entry with a table of its own (`child`) that finds nothing inside declines, and the next entry is tried.  What is
 inside need not be a table: anything that is asked like one will do (`Finder`), such as a rule router.
@@ -128,7 +129,8 @@ class Entry:
         self.order: int = 0
         self.captures: tuple[Capture, ...] = _captures(host or path, in_host=host is not None)
         self.trail: tuple[Any, ...] = (target,)
-        self.found: Found = (self.trail, _NO_PARAMS, 0, ())
+        self.found: Found = (self.trail, _NO_PARAMS, len(path.segments) if prefix else 0, ())
+        """The match of a path without parameters."""
 
 
 Conversion: TypeAlias = Callable[[str], Any]
@@ -292,7 +294,18 @@ def _checked(convert: Conversion | None, fits: Callable[[str], Any] | None) -> C
 class Tree:
     """The entries of one kind."""
 
-    __slots__ = ("crowded", "has_spans", "heads", "host_patterns", "hosts", "is_open", "literals", "root", "shapes")
+    __slots__ = (
+        "crowded",
+        "has_spans",
+        "heads",
+        "host_patterns",
+        "hosts",
+        "is_open",
+        "literals",
+        "prefixes",
+        "root",
+        "shapes",
+    )
 
     def __init__(self) -> None:
         self.root: _Node = _Node()
@@ -300,6 +313,8 @@ class Tree:
         self.host_patterns: list[tuple[Callable[[str], re.Match[str] | None], tuple[int, ...], Entry]] = []
         self.literals: dict[str, Entry] = {}
         """By a path without parameters, the first entry that it fits, where that is a route for this path alone."""
+        self.prefixes: dict[str, Entry] = {}
+        """By a first segment with its slash, the mount of an app that takes what begins so before anything else."""
         self.shapes: dict[int, Shape] = {}
         """By how many segments there are, where all routes of so many have one shape."""
         self.crowded: set[int] = {0}
@@ -322,6 +337,9 @@ class Tree:
         if entry.prefix or isinstance(segments[-1], Tail):
             self.has_spans = True
             if isinstance(first, Literal):
+                root = self.root
+                if len(segments) == 1 and not (self.is_open or root.branches or first.text in root.literals):
+                    self.prefixes[f"/{first.text}"] = entry
                 self.heads.add(first.text)
             else:
                 self.is_open = True
@@ -539,7 +557,18 @@ class Table:
                         pass
                 # Others may still fit the path.
                 return self.match(kind, method, host, segments_of(path), 0, miss, given)
-        if tree.has_spans or size in tree.crowded:
+        if tree.has_spans:
+            cut = path.find("/", 1)
+            entry = tree.prefixes.get(path[:cut])
+            if (
+                entry is not None
+                and cut > 0
+                and (entry.methods is None or method in entry.methods or kind == WEBSOCKET)
+                and (entry.child is None or entry.child() is None)
+            ):
+                return entry.found
+            return self.match(kind, method, host, segments_of(path), 0, miss, given)
+        if size in tree.crowded:
             return self.match(kind, method, host, segments_of(path), 0, miss, given)
         return None
 

@@ -412,6 +412,30 @@ def test_what_is_no_route_is_refused_when_it_is_put_in(not_a_route: Any, how: st
     assert [item.path for item in routes] == ["/a"]
 
 
+def test_a_mounted_app_takes_what_its_first_segment_leads_to(serve: Serve) -> None:
+    app = DualRoute(
+        routes=[
+            route("/ab/before"),
+            Mount("/ab", app=says("ab")),
+            Mount("/a", app=says("a")),
+            route("/a/after"),
+            route("/{name}/after"),
+            route("/abc/{number:int}"),  # with this one, two segments need a walk
+            Mount("/abc", app=says("abc")),
+            Mount("/get", app=OnlyGet),
+            Mount("/get", app=says("any")),
+        ],
+        redirect_slashes=False,
+    )
+    client = serve(app)
+    assert answers(client, "/ab/before", "/ab/x", "/a/", "/a/after") == ["/ab/before", "ab", "a", "a"]
+    assert answers(client, "/abc/5") == ["/abc/{number:int}"]
+    assert answers(client, "/abc/after", "/abc/x", "/abcd/after") == ["/{name}/after", "abc", "/{name}/after"]
+    # What is mounted takes what begins with the segment and a slash.
+    assert answers(client, "/a", "/ab", "/abc", "/x", "//a/x") == [404] * 5
+    assert (client.get("/get/x").text, client.post("/get/x").text) == ("got", "any")
+
+
 # The index against a plain scan.  What follows knows nothing of trees and segments: each template is one regular
 # expression against the rest of the path, and the entries are tried one after the other.
 
@@ -484,7 +508,7 @@ class Scan:
         return None
 
     def try_one(self, declared: Declared, path: str) -> tuple[list[str], dict[str, Any]] | None:
-        if declared.kind == "mount":
+        if declared.kind in ("mount", "app"):
             matched = scan_template(declared.path.rstrip("/"), path, "/.*")
         elif declared.kind == "host":
             matched = scan_template(declared.path, self.host, "")
@@ -500,7 +524,9 @@ class Scan:
         if declared.kind in ("mount", "host"):
             inside = self.find(declared.children, rest)
             return None if inside is None else ([declared.label, *inside[0]], {**params, **inside[1]})
-        if self.kind == "http" and self.method not in declared.methods:
+        if declared.kind == "app" and self.kind == "websocket":
+            return None
+        if self.kind == "http" and declared.methods and self.method not in declared.methods:
             self.allowed |= declared.methods
             return None
         return [declared.label], params
@@ -544,7 +570,13 @@ http_routes = st.builds(
     st.sets(st.sampled_from(METHODS), min_size=1, max_size=2),
 )
 websocket_routes = st.builds(lambda path: Declared("", "websocket", path), templates)
-leaves = st.one_of(http_routes, http_routes, http_routes, websocket_routes)
+# Mounts that take all that begins so, or some methods of it.
+apps = st.builds(
+    lambda path, methods: Declared("", "app", path, methods),
+    prefixes,
+    st.sampled_from([frozenset[str](), frozenset[str](), answered({"GET"})]),
+)
+leaves = st.one_of(http_routes, http_routes, http_routes, websocket_routes, apps)
 
 
 def containers(inside: st.SearchStrategy[Declared]) -> st.SearchStrategy[Declared]:
@@ -599,6 +631,11 @@ async def websocket_endpoint(websocket: WebSocket) -> None:
     raise NotImplementedError
 
 
+class OnlyGet(HTTPEndpoint):
+    def get(self, request: SyncRequest) -> Response:
+        return PlainTextResponse("got")
+
+
 def build(declared: Declared, label: str, labels: dict[int, str], keep: list[Any]) -> Any:
     """Make the real thing, and remember which is which."""
     declared.label = label
@@ -607,12 +644,24 @@ def build(declared: Declared, label: str, labels: dict[int, str], keep: list[Any
         made = Route(declared.path, says(label), methods=sorted(declared.methods - {"HEAD"}))
     elif declared.kind == "websocket":
         made = WebSocketRoute(declared.path, websocket_endpoint)
+    elif declared.kind == "app":
+        made = Mount(declared.path, app=OnlyGet if declared.methods else says(label))
     else:
         inside = [build(child, f"{label}.{number}", labels, keep) for number, child in enumerate(declared.children)]
         made = Mount(declared.path, routes=inside) if declared.kind == "mount" else Host(declared.path, Router(inside))
     labels[id(made)] = label
     keep.append(made)
     return made
+
+
+def depth_of(table: list[Declared], trail: list[str]) -> int:
+    """Return how many segments the mounts on a trail take."""
+    depth = 0
+    for label in trail:
+        step = next(declared for declared in table if declared.label == label)
+        depth += step.path.rstrip("/").count("/") if step.kind in ("mount", "app") else 0
+        table = step.children
+    return depth
 
 
 def check(table: Table, labels: dict[int, str], declared: list[Declared], request: tuple[str, str, str, str]) -> None:
@@ -633,6 +682,7 @@ def check(table: Table, labels: dict[int, str], declared: list[Declared], reques
         else:
             assert found is not None
             assert ([labels[id(step)] for step in found[0]], found[1]) == expected
+            assert found[2] == depth_of(declared, expected[0])
 
 
 @settings(max_examples=600, deadline=None)
