@@ -420,7 +420,6 @@ def test_a_mounted_app_takes_what_its_first_segment_leads_to(serve: Serve) -> No
             Mount("/a", app=says("a")),
             route("/a/after"),
             route("/{name}/after"),
-            route("/abc/{number:int}"),  # with this one, two segments need a walk
             Mount("/abc", app=says("abc")),
             Mount("/get", app=OnlyGet),
             Mount("/get", app=says("any")),
@@ -429,11 +428,27 @@ def test_a_mounted_app_takes_what_its_first_segment_leads_to(serve: Serve) -> No
     )
     client = serve(app)
     assert answers(client, "/ab/before", "/ab/x", "/a/", "/a/after") == ["/ab/before", "ab", "a", "a"]
-    assert answers(client, "/abc/5") == ["/abc/{number:int}"]
     assert answers(client, "/abc/after", "/abc/x", "/abcd/after") == ["/{name}/after", "abc", "/{name}/after"]
     # What is mounted takes what begins with the segment and a slash.
     assert answers(client, "/a", "/ab", "/abc", "/x", "//a/x") == [404] * 5
     assert (client.get("/get/x").text, client.post("/get/x").text) == ("got", "any")
+
+
+@pytest.mark.parametrize(
+    "before", ["/a/{name}", "/a/{name}/", "/{name}/x", "/{name:int}{rest}/x", "/{rest:path}", "/{name}/{rest:path}"]
+)
+@pytest.mark.parametrize("walked", [False, True])
+def test_what_was_declared_before_a_mounted_app_comes_first(serve: Serve, before: str, walked: bool) -> None:
+    others = [route("/o/{one}-{two}"), route("/o/{one}-{two}/")]  # with these, so many segments need a walk
+    app = DualRoute(routes=[route(before), *(others if walked else []), Mount("/a", app=says("a"))])
+    path = "/a/x/" if before.endswith("}/") else "/1a/x" if "int" in before else "/a/x"
+    assert answers(serve(app), path, "/a/x/x/x") == [before, before if "path" in before else "a"]
+
+
+def test_a_host_that_was_declared_before_a_mounted_app_comes_first(serve: Serve) -> None:
+    app = DualRoute(routes=[Host("a.test", app=says("host")), Mount("/a", app=says("mount"))])
+    client = serve(app)
+    assert [client.get("/a/x", headers={"host": host}).text for host in ("a.test", "b.test")] == ["host", "mount"]
 
 
 # The index against a plain scan.  What follows knows nothing of trees and segments: each template is one regular
