@@ -237,10 +237,13 @@ class MutableHeaders(Headers):
         self = cls.__new__(cls)
         self._list = checked = []
         for given, value in pairs:
-            name = given.lower()
             # Most are known names and plain values, which need no call.
-            if name not in _known_names or type(value) is not str or not (value.isascii() and value.isprintable()):
+            name = _spellings.get(given)
+            if name is None or type(value) is not str or not (value.isascii() and value.isprintable()):
+                name = given.lower()
                 _check(name, value)
+                if name in _known_names and len(_spellings) < _KNOWN_NAMES_LIMIT:
+                    _spellings[given] = name
             checked.append((name, value))
         return self
 
@@ -288,6 +291,8 @@ _KNOWN_NAMES_LIMIT = 1024
 # Those of nearly every response.
 _USUAL_NAMES = {"content-length": b"content-length", "content-type": b"content-type"}
 _known_names.update(_USUAL_NAMES)
+# The names that they are, by how programs have written them.
+_spellings: dict[str, str] = {}
 
 
 def _check(name: str, value: str) -> None:
@@ -313,6 +318,7 @@ def _check_name(name: str) -> None:
         return
     if len(_known_names) >= _KNOWN_NAMES_LIMIT:
         _known_names.clear()
+        _spellings.clear()
         _known_names.update(_USUAL_NAMES)
     _known_names[name] = name.encode("ascii")
 

@@ -109,7 +109,8 @@ class WSGIApp(ForeignApp):
             return None
         environ = dict(given)
         self._place(request, environ, mounted)
-        environ.setdefault("wsgi.file_wrapper", FileWrapper)
+        if "wsgi.file_wrapper" not in environ:
+            environ["wsgi.file_wrapper"] = FileWrapper
         environ.pop(INSIDE, None)
         environ["wsgi.input_terminated"] = True
         environ["wsgi.input"] = io.BytesIO()
@@ -133,15 +134,15 @@ class WSGIApp(ForeignApp):
     def _place(self, request: SyncRequest, environ: Environ, mounted: str) -> None:
         """Say in an environ, which is a copy of the server's, where the application is mounted."""
         path: str = environ.get("PATH_INFO", "")
-        absolute = path.startswith("/")
-        if absolute and not mounted:
-            return
-        if absolute and path.isascii() and path.startswith(mounted) and not environ.get("SCRIPT_NAME"):
+        if not mounted:
+            if path.startswith("/"):
+                return
+        elif path.isascii() and path.startswith(mounted) and not environ.get("SCRIPT_NAME"):
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted, path[len(mounted) :]
-        else:
-            target = request._target
-            environ["SCRIPT_NAME"] = wsgi_text(target.root_path + mounted)
-            environ["PATH_INFO"] = wsgi_text(target.path[len(mounted) :])
+            return
+        target = request._target
+        environ["SCRIPT_NAME"] = wsgi_text(target.root_path + mounted)
+        environ["PATH_INFO"] = wsgi_text(target.path[len(mounted) :])
 
     def _environ(self, request: SyncRequest, channel: Channel, mounted: str) -> Environ:
         """Return the environ for the application, which is mounted at `mounted`."""
@@ -286,19 +287,21 @@ class Reply:
     def begin(self) -> MountedResponse:
         """Call the application, and iterate over what it returns until there is a piece to send."""
         result = self._result = self._app.app(self._environ, self.start_response)
-        if type(result) in (list, tuple):
+        kind = type(result)
+        if kind is list or kind is tuple:
             response = self._require_start()
             if self._written is None:
                 response.body = result[0] if len(result) == 1 and type(result[0]) is bytes else self._join(result)
                 self._committed = True
                 return response
         elif isinstance(result, bytes | str) or not (hasattr(result, "__iter__") or hasattr(result, "__getitem__")):
-            kind = "None" if result is None else f"a {type(result).__name__}"
-            raise AppBroken(f"{self._app.described()} returned {kind}; it must return an iterable of bytes")
+            returned = "None" if result is None else f"a {kind.__name__}"
+            raise AppBroken(f"{self._app.described()} returned {returned}; it must return an iterable of bytes")
         self._request.closing.append(self.close)
         wrapper = self._environ["wsgi.file_wrapper"]
         # What the server made itself is left for it as it is: it may send the file by a system call.
-        self._native = wrapper is not FileWrapper and isinstance(wrapper, type) and isinstance(result, wrapper)
+        if wrapper is not FileWrapper and isinstance(wrapper, type) and isinstance(result, wrapper):
+            self._native = True
         if not self._native or self._started is None or self._written is not None:
             self._pending = self._advance()
         response = self._require_start()
@@ -370,7 +373,7 @@ class Reply:
         if self._iterator is None:
             self._iterator = iter(self._result)
         for piece in self._iterator:
-            data = self._checked(piece)
+            data = piece if type(piece) is bytes else self._checked(piece)
             if data:
                 if self._written is not None:
                     self.write(data)  # behind what was written before it
