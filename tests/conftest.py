@@ -14,6 +14,9 @@ import pytest
 
 from tests.transports import ASGITransport, EventLoopThread, WSGITransport
 
+# The comparisons of the wire cases, which are in no module of tests, say what was different.
+pytest.register_assert_rewrite("tests.servers.wire_cases")
+
 Serve = Callable[..., httpx.Client]
 
 
