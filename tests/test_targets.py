@@ -225,7 +225,7 @@ def test_a_servers_name_becomes_an_authority(serve: Serve, name: str, port: int,
     assert serve(app(), extra={**header_keys(), **keys}).get("/").json()["url"] == f"http://{authority}/"
 
 
-@pytest.mark.parametrize("server", [None, ("/run/app.sock", None), ("app.sock", None)])
+@pytest.mark.parametrize("server", [None, ("/run/app.sock", None), ("app.sock", None), ("a", "p")])
 def test_a_scope_without_a_network_address_falls_back_to_localhost(server: Any) -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "server": server, "scheme": "http"}
     assert target_from_scope(scope).authority == "localhost"
