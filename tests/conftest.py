@@ -30,6 +30,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("protocol", marker.args if marker else ("asgi", "wsgi"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have ``--dist loadgroup`` keep together the tests of one server, which starts once then, and else of one file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            server = getattr(getattr(item, "callspec", None), "params", {}).get("server")
+            item.add_marker(pytest.mark.xdist_group(str(item.path if server is None else server)))
+
+
 @pytest.fixture(scope="session")
 def event_loop_thread() -> Iterator[EventLoopThread]:
     thread = EventLoopThread()

@@ -108,6 +108,7 @@ OTHERS = (
         ("uwsgidecorators",),
         cut_download=False,
         reads_chunks=False,
+        compiled=True,
         program=True,
     ),
 )
@@ -235,7 +236,11 @@ class Proxied(Running):
             return super().connect_directly(timeout)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        connection.connect(os.path.relpath(self._socket))
+        try:
+            connection.connect(os.path.relpath(self._socket))
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _stop_proxy(self) -> None:

@@ -57,7 +57,7 @@ def _told_by_scope(scope: Any) -> dict[str, Any]:
         "protocol": scope["type"],
         "method": scope.get("method", "GET"),
         "path": scope["path"],
-        "scheme": scope["scheme"],
+        "scheme": scope.get("scheme") or "http",
         "server": f"{server[0]}:{server[1]}" if server and server[1] else None,
         "client": client[0] or None if client else None,
         "headers": headers,
