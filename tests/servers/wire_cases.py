@@ -264,7 +264,7 @@ def _filled_in(value: Any, names: Mapping[str, str]) -> Any:
 
 def _authority(server: str | None, scheme: str) -> str:
     name, _, port = (server or "").rpartition(":")
-    if not name or "/" in name:
+    if not name or "/" in name or not port.isdecimal():
         return "localhost"
     return name if port == {"https": "443", "wss": "443"}.get(scheme, "80") else f"{name}:{port}"
 
