@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dualroute.exceptions import BodyTooLarge, ClientDisconnect
+from dualroute.exceptions import BodyTooLarge, ClientDisconnect, HTTPException
 from dualroute.types import Environ, Message, Receive, Send
 
 if TYPE_CHECKING:
@@ -229,7 +229,9 @@ class InputChannel(Channel):
     With a Content-Length, that many bytes are the body, counted, since a server may show a client that stopped short
     only as an early end.  Without one, or beside a Transfer-Encoding (RFC 9112 section 6.3: the length is then not to
     be trusted), the input is read to its end if the server says that it has one (``wsgi.input_terminated``), and is
-    taken to be empty otherwise, because reading on would wait for the next request.
+    taken to be empty otherwise, because reading on would wait for the next request.  A server that hands over a
+    Transfer-Encoding and does not say so has left the chunks as they came: reading is answered 411 then, since an
+    upload must not be lost in silence.
     """
 
     def __init__(self, environ: Environ) -> None:
@@ -238,6 +240,9 @@ class InputChannel(Channel):
         terminated = environ.get("wsgi.input_terminated")
         length: str | None = environ.get("CONTENT_LENGTH")
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
+        self._unframed = chunked and not terminated
+        if self._unframed:
+            return
         if length and _LENGTH.fullmatch(length) and not (chunked and terminated):
             self._remaining = int(length)
         elif terminated:
@@ -246,6 +251,8 @@ class InputChannel(Channel):
             self._end()
 
     def read(self) -> bytes:
+        if self._unframed:
+            raise HTTPException(411, "Length Required: the server that answers here takes no body in chunks")
         if self.too_large:
             return self._count(b"")
         if self.ended:

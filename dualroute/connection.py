@@ -251,6 +251,12 @@ class HTTPConnection(Generic[StateT]):
             limit = max_body_size if set_before is None else min(max_body_size, set_before)
             self._channel.restrict(limit, self.headers.get("content-length"))
 
+    @property
+    def form_refused(self) -> bool:
+        """True where the form could not be read, which has been logged then."""
+        form = self._channel.form if self._channel is not None else None
+        return form is not None and form.refused
+
     def readdress(
         self, target: Target, *, scheme: str, client: Address | None, server: tuple[str, int] | None = None
     ) -> None:

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, Type
 
 from dualroute.callables import describe, is_async_callable
 from dualroute.connection import Place
-from dualroute.exceptions import ClientDisconnect, HTTPException, WebSocketDisconnect, WebSocketException
+from dualroute.exceptions import (
+    BodyTooLarge,
+    ClientDisconnect,
+    HTTPException,
+    MalformedBody,
+    WebSocketDisconnect,
+    WebSocketException,
+)
 from dualroute.failures import note
 from dualroute.responses import PlainTextResponse, Response
 
@@ -742,6 +749,8 @@ def _default_answer(connection: HTTPConnection, error: Exception) -> Exchange:
     if connection.is_websocket:
         return (yield from connection.refuse(error))
     if isinstance(error, HTTPException):
+        if isinstance(error, MalformedBody | BodyTooLarge) and not connection.form_refused:
+            logger.info("%s %s: %s", connection.method, connection.path, error.detail)
         return error.response()
     # The client sent less than it announced.  It is most likely gone, but may have closed only its own side.
     logger.info("%s %s: the request body was cut short", connection.method, connection.path)

@@ -155,12 +155,13 @@ def require_host(authority: str) -> str:
 
 
 def _server_authority(scheme: str, name: str, port: Any) -> str:
-    # A server on a unix socket has a path for its name, and no port.
-    if not name or "/" in name:
+    # A server on a unix socket has a path for its name, absolute or not, and no port; gunicorn's ASGI worker gives the
+    # first two characters of the path.
+    if not name or "/" in name or not str(port).isdecimal():
         return "localhost"
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"
-    if not port or int(port) == _DEFAULT_PORTS.get(scheme):
+    if int(port) == _DEFAULT_PORTS.get(scheme):
         return name
     return f"{name}:{port}"
 

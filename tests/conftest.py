@@ -14,6 +14,9 @@ import pytest
 
 from tests.transports import ASGITransport, EventLoopThread, WSGITransport
 
+# The comparisons of the wire cases, which are in no module of tests, say what was different.
+pytest.register_assert_rewrite("tests.servers.wire_cases")
+
 Serve = Callable[..., httpx.Client]
 
 
@@ -25,6 +28,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "protocol" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("protocol")
         metafunc.parametrize("protocol", marker.args if marker else ("asgi", "wsgi"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have ``--dist loadgroup`` keep together the tests of one server, which starts once then, and else of one file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            server = getattr(getattr(item, "callspec", None), "params", {}).get("server")
+            item.add_marker(pytest.mark.xdist_group(str(item.path if server is None else server)))
 
 
 @pytest.fixture(scope="session")

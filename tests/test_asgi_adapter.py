@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -229,6 +230,35 @@ def test_a_disconnect_during_a_stream_closes_its_iterable_once(
     run(main())
     assert body.closed == 1
     assert own_records(caplog) == []
+
+
+def test_a_disconnect_is_noticed_in_a_stream_that_never_waits() -> None:
+    ended: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        deadline = monotonic() + TIMEOUT
+        try:
+            while monotonic() < deadline:
+                yield b"piece"
+            ended.append("its client has never left")
+        finally:
+            ended.append("closed")
+
+    async def endpoint(request: Request) -> Response:
+        return StreamingResponse(pieces())
+
+    async def main() -> None:
+        peer = Peer(one_route(endpoint))
+
+        async def send(message: dict[str, Any]) -> None:
+            """Take it without waiting, as servers do once there is nobody to send it to."""
+
+        task = asyncio.create_task(peer.app(peer.scope, peer.receive, send))
+        asyncio.get_running_loop().call_later(0.02, peer.events.put_nowait, DISCONNECT)
+        await task
+
+    asyncio.run(main())
+    assert ended == ["closed"]
 
 
 @COLOURS

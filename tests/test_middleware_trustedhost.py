@@ -65,3 +65,12 @@ def test_what_is_no_host_is_refused(entry: str) -> None:
 def test_a_list_is_wanted() -> None:
     with pytest.raises(TypeError, match=r"write \['example.org'\]"):
         TrustedHostMiddleware("example.org")
+
+
+def test_a_host_that_is_refused_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dualroute")
+    client = serve(site([TrustedHostMiddleware(["example.org"])]))
+    caplog.clear()
+    assert client.get("/", headers={"host": "Examplexorg:80"}).status_code == 400
+    said = [record.getMessage() for record in caplog.records if record.name == "dualroute"]
+    assert "refused: the host examplexorg is none of the trusted hosts" in said

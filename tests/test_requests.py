@@ -19,6 +19,7 @@ from dualroute import (
     DualRoute,
     HTTPException,
     JSONResponse,
+    Limits,
     Mount,
     PlainTextResponse,
     Request,
@@ -443,6 +444,24 @@ def test_a_body_cut_short_is_a_client_disconnect_in_the_handler(
     app = one_route(read if colour == "def" else read_async)
     assert upload(protocol, app, b"one", b"two", length=length, chunked=chunked, cut=True) == (200, b"gone")
     assert b"".join(seen) == b"onetwo"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "POST /: Bad Request: the body is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+        ({"limits": Limits(max_body_size=3)}, "POST /: Content Too Large: the request body may have 3 bytes"),
+    ],
+    ids=["malformed", "too large"],
+)
+@COLOURS
+def test_a_body_that_is_refused_is_logged_once(
+    protocol: str, colour: str, options: dict[str, Any], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = one_route(reading(colour, "json"), **options)
+    with caplog.at_level("INFO", "dualroute"):
+        assert upload(protocol, app, b"what", length=4)[0] in (400, 413)
+    assert [record.getMessage() for record in caplog.records if record.name == "dualroute"] == [line]
 
 
 @pytest.mark.parametrize("name", READERS)

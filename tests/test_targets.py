@@ -225,14 +225,15 @@ def test_a_servers_name_becomes_an_authority(serve: Serve, name: str, port: int,
     assert serve(app(), extra={**header_keys(), **keys}).get("/").json()["url"] == f"http://{authority}/"
 
 
-@pytest.mark.parametrize("server", [None, ("/run/app.sock", None)])
+@pytest.mark.parametrize("server", [None, ("/run/app.sock", None), ("app.sock", None), ("a", "p")])
 def test_a_scope_without_a_network_address_falls_back_to_localhost(server: Any) -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "server": server, "scheme": "http"}
     assert target_from_scope(scope).authority == "localhost"
 
 
-def test_an_environ_of_a_unix_socket_falls_back_to_localhost() -> None:
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "/run/app.sock", "SERVER_PORT": ""}
+@pytest.mark.parametrize("name", ["/run/app.sock", "app.sock"])
+def test_an_environ_of_a_unix_socket_falls_back_to_localhost(name: str) -> None:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": name, "SERVER_PORT": ""}
     assert target_from_environ(environ).authority == "localhost"
 
 

@@ -426,6 +426,17 @@ def test_without_a_length_nothing_is_read(colour: str, length: str | None) -> No
     assert given.sizes == []
 
 
+@pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": "3"}], ids=["chunks", "chunks and a length"])
+@COLOURS
+def test_chunks_that_the_server_has_not_read_are_411_and_not_a_body(colour: str, length: dict[str, str]) -> None:
+    given = Input(AssertionError("read"))
+    status, _, chunks = call_wsgi(
+        body_of(colour), environ("POST", body=given, HTTP_TRANSFER_ENCODING="chunked", **length)
+    )
+    assert status == "411 Length Required"
+    assert chunks == [b"Length Required: the server that answers here takes no body in chunks"]
+
+
 @COLOURS
 def test_without_a_length_an_input_that_ends_is_read_to_its_end(colour: str) -> None:
     given = Input(b"abc", b"def", b"")

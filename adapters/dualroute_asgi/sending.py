@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any, Protocol
 
 from dualroute.bodies import BUFFER_SIZE
@@ -14,7 +15,10 @@ from dualroute_asgi.keepalive import KeptAlive
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 
-__all__ = ["Delivery", "Pieces", "failure_of", "pieces_of", "send_whole", "start_event"]
+__all__ = ["PATIENCE", "Delivery", "Pieces", "failure_of", "pieces_of", "send_whole", "start_event"]
+
+PATIENCE = 0.004
+"""For how many seconds at most a response is sent in one go, before others on the event loop have their turn."""
 
 
 class Pieces(Protocol):
@@ -115,11 +119,17 @@ class Delivery:
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
             piece = await _next_piece(pieces) if has_body else None
+            gave_way = monotonic()
             while piece is not None:
                 if not self.started:
                     await send(start)
                     self.started = True
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if monotonic() - gave_way > PATIENCE:
+                    # Neither sending need wait nor making a piece, least of all once the client has gone: nobody would
+                    # ever notice that.
+                    await asyncio.sleep(0)
+                    gave_way = monotonic()
                 piece = await _next_piece(pieces)
             if not self.started:
                 await send(start)

@@ -22,6 +22,7 @@ from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
 from dualroute.types import Message, Scope, Send
 from dualroute_asgi.body import BridgedChannel
+from dualroute_asgi.sending import PATIENCE
 
 if TYPE_CHECKING:
     from dualroute.requests import Request
@@ -33,9 +34,6 @@ logger: logging.Logger = logging.getLogger("dualroute")
 
 GRACE = 5.0
 """How many seconds an application has to end after its request was given up."""
-
-PATIENCE = 0.004
-"""For how many seconds at most a response is sent in one go, before others on the event loop have their turn."""
 
 _PIECE_SIZE = 256
 """How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection
 
 __all__ = ["TrustedHostMiddleware"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
 
 
 class TrustedHostMiddleware:
@@ -50,6 +53,7 @@ class TrustedHostMiddleware:
             return response
         if self._www_redirect and f"www.{host}" in self._hosts:
             return RedirectResponse(connection.url.replace(netloc=f"www.{connection.url.netloc}"))
+        logger.info("refused: the host %s is none of the trusted hosts", host)
         return PlainTextResponse("Invalid host header", status_code=400)
 
 

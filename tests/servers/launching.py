@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,6 +66,11 @@ class Server:
         close_codes: whether it tells the code that a client closed a websocket with.
         accept_headers: whether it sends the further headers with which a websocket was accepted.
         denial: whether it can answer a websocket handshake with a status other than 403.
+        chunks_after_head: whether it ends its answer to HEAD with a last chunk, where it would send chunks to GET.
+        reads_chunks: whether an app gets a chunked body without the chunks.
+        ends_failed: whether it ends the connection when the app fails half-way in a response.
+        compiled: whether it has to be compiled, so that it may be missing anywhere.
+        program: whether it is a program beside Python, and no module that Python runs.
     """
 
     name: str
@@ -89,6 +94,11 @@ class Server:
     close_codes: bool = True
     accept_headers: bool = True
     denial: bool = True
+    chunks_after_head: bool = False
+    reads_chunks: bool = True
+    ends_failed: bool = True
+    compiled: bool = False
+    program: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -182,6 +192,7 @@ SERVERS = (
         cut_upload="refused",
         cut_chunks="refused",
         cookies="a=1, b=2",
+        chunks_after_head=True,
         leading_slashes=False,
         name_without_host="waitress.invalid",
     ),
@@ -192,10 +203,16 @@ def by_name(name: str) -> Server:
     return next(server for server in SERVERS if server.name == name)
 
 
+def workers(server: Server, number: int) -> Server:
+    """Return a server of one worker process with so many of them."""
+    return replace(server, command=tuple(str(number) if part == "1" else part for part in server.command))
+
+
 def require(server: Server) -> None:
     """Skip the test where the server can't be had; fail it where the server should be there."""
     if server.missing:
-        if os.environ.get("DUALROUTE_TEST_INSTALLED") == "1" and sys.version_info < (3, 14):
+        expected = sys.version_info < (3, 14) and not server.compiled
+        if os.environ.get("DUALROUTE_TEST_INSTALLED") == "1" and expected:
             pytest.fail(server.missing)
         pytest.skip(server.missing)
 
@@ -256,12 +273,9 @@ class Running:
         raise AssertionError(f"{server} did not start: {self.command}\n{self.output}")
 
     def _start(self, arguments: tuple[str, ...]) -> bool:
-        self.command = [
-            sys.executable,
-            "-m",
-            *(option.format(port=self.port) for option in self.server.command),
-            *arguments,
-        ]
+        name, *options = (option.format(port=self.port) for option in self.server.command)
+        program = [str(Path(sys.executable).parent / name)] if self.server.program else [sys.executable, "-m", name]
+        self.command = [*program, *options, *arguments]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -282,15 +296,26 @@ class Running:
         return False
 
     def _answers(self) -> bool:
-        """Tell whether the server answers a request, in whatever way."""
+        return self._reaches(self.connect_directly)
+
+    def _reaches(self, connect: Callable[[float], socket.socket]) -> bool:
+        """Tell whether a request is answered, in whatever way."""
         try:
-            with socket.create_connection((self.host, self.port), timeout=START) as connection:
+            with connect(START) as connection:
                 connection.sendall(b"OPTIONS / HTTP/1.1\r\nHost: waiting\r\nConnection: close\r\n\r\n")
                 return bool(connection.recv(1))
         except OSError:
             return False
 
     host = "127.0.0.1"
+
+    def connect(self, timeout: float = BOUND) -> socket.socket:
+        """Return a new connection to the server, by whatever is in front of it."""
+        return self.connect_directly(timeout)
+
+    def connect_directly(self, timeout: float) -> socket.socket:
+        """Return a new connection to the server itself."""
+        return socket.create_connection((self.host, self.port), timeout)
 
     @property
     def address(self) -> str:
@@ -322,6 +347,23 @@ class Running:
         except FileNotFoundError:
             return []
         return [event for event in map(json.loads, lines) if event["kind"] in kinds]
+
+    @property
+    def told(self) -> int:
+        """How much the app has reported so far: where `told_since` is to begin."""
+        try:
+            return (self.folder / "events").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def told_since(self, start: int) -> list[dict[str, Any]]:
+        """Return all reports of any kind since `start`."""
+        try:
+            with (self.folder / "events").open("rb") as file:
+                file.seek(start)
+                return [json.loads(line) for line in file.read().split(b"\n")[:-1]]
+        except FileNotFoundError:
+            return []
 
     def event(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Wait for a report of `kind` with these fields, and return it."""

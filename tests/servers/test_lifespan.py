@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.servers.conftest import Start, client_of
-from tests.servers.launching import APPS, BOUND, STOP, Running, Server, by_name, eventually, free_port, require
-from tests.servers.test_mounted import NO_EXIT, workers
+from tests.servers.launching import APPS, BOUND, STOP, Running, Server, by_name, eventually, free_port, require, workers
+from tests.servers.test_mounted import NO_EXIT
 from tests.servers.wire import opened
 
 APP = "lifespan_apps:app"

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import httpx
 import pytest
 
 from tests.servers.conftest import Start, client_of
-from tests.servers.launching import BOUND, Running, Server, by_name, eventually, running
+from tests.servers.launching import BOUND, Running, Server, by_name, eventually, running, workers
 from tests.servers.wire import Wire, connected
 
 logger = logging.getLogger(__name__)
@@ -559,10 +558,6 @@ def test_a_server_that_ends_in_a_download_ends_the_response_once(
 
 NO_EXIT = ("waitress", "granian-wsgi")
 """The servers whose processes end without any chance to do something, but for granian's on some Pythons."""
-
-
-def workers(server: Server, number: int) -> Server:
-    return replace(server, command=tuple(str(number) if part == "1" else part for part in server.command))
 
 
 def lives(server: Running) -> dict[int, Counter[tuple[str, int, int]]]:

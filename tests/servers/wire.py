@@ -39,6 +39,7 @@ class Wire:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self._buffer = b""
+        self._gives_up = False
         self.reset = False
         """Whether the server broke the connection off instead of closing it."""
 
@@ -49,6 +50,11 @@ class Wire:
         """Close this side; the server can still answer."""
         self.socket.shutdown(socket.SHUT_WR)
 
+    def give_up_after(self, seconds: float) -> None:
+        """Take a server that is silent for so long for one that has broken the connection off."""
+        self.socket.settimeout(seconds)
+        self._gives_up = True
+
     def unread(self, data: bytes) -> None:
         """Put back what was taken from the socket."""
         self._buffer = data + self._buffer
@@ -56,7 +62,9 @@ class Wire:
     def _more(self) -> bool:
         try:
             data = self.socket.recv(65_536)
-        except ConnectionResetError:
+        except (ConnectionResetError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) and not self._gives_up:
+                raise
             self.reset = True
             return False
         self._buffer += data
@@ -75,6 +83,10 @@ class Wire:
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
+    def first_line(self) -> str:
+        """Read the first line of an answer."""
+        return (self._line() or b"").decode("latin-1")
+
     def read(self, *, head: bool = False) -> Answer:
         """Read one answer; with `head`, one that has no body by the request's method."""
         first = self._line()
@@ -90,7 +102,7 @@ class Wire:
         if status == 100:
             return self.read(head=head)
         answer = Answer(status, headers, b"", complete=True)
-        if head or status in (103, 204, 304):
+        if head or status in (101, 103, 204, 304):
             return answer
         length = answer.header("content-length")
         if "chunked" in (answer.header("transfer-encoding") or "").lower():
@@ -128,7 +140,7 @@ class Wire:
 
 @contextmanager
 def connected(server: Running) -> Iterator[Wire]:
-    with socket.create_connection((server.host, server.port), timeout=BOUND) as connection:
+    with server.connect() as connection:
         yield Wire(connection)
 
 
@@ -144,7 +156,7 @@ def opened(server: Running, path: str, **options: Any) -> Iterator[ClientConnect
     """A websocket to `server`; the options are those of `websockets.sync.client.connect`."""
     # The socket is made here so that no proxy comes between.
     with (
-        socket.create_connection((server.host, server.port), timeout=BOUND) as connection,
+        server.connect() as connection,
         connect(f"ws://{server.address}{path}", sock=connection, open_timeout=BOUND, **options) as client,
     ):
         yield client
