@@ -41,6 +41,7 @@ __all__ = [
     "Whole",
     "compile_path",
     "nearest",
+    "printable",
     "quote_path",
 ]
 
@@ -107,6 +108,11 @@ Segment: TypeAlias = Literal | Whole | Digits | Pattern | Tail
 def quote_path(path: str) -> str:
     """Percent-encode a decoded path, leaving what RFC 3986 lets stand in one (pchar and the slash)."""
     return quote(path, safe="/!$&'()*+,;=:@~")
+
+
+def printable(path: str) -> str:
+    """Return a decoded path as it may stand in a log: percent-encoded where it has line breaks or the like in it."""
+    return path if path.isprintable() else quote_path(path)
 
 
 def nearest(name: str, candidates: list[str]) -> str:
