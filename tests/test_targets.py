@@ -179,6 +179,7 @@ def test_an_absolute_form_below_a_root_path_is_cut_down_too(serve: Serve) -> Non
 
 BAD_HOSTS = [
     *("a/?x", "a/b", "a?b", "a#b", "user@host", "a b", "a\tb", "a,b", "a:b", "a:80:90", "a:123456", "a:-1"),
+    *("a:65536", "a:99999", "[1]", "[....]", "[1.2.3.4]", "[:::]", "[::1]:65536"),
     *("[::1", "::1", "[::1]x", "[zz]", "a%20b", "é.example", 'a"b', "a<b>", "a\\b", ":80", "/", "http://a"),
 ]
 
@@ -251,6 +252,9 @@ def test_the_memory_of_hosts_is_bounded() -> None:
     with pytest.raises(HTTPException):
         host_of("a b")
     assert "a b" not in targets.known_hosts
+    # Each of them is bounded, too: a server may let pass headers of 64 KiB.
+    assert host_of("A" * 1000) == "a" * 1000
+    assert all(len(known) < 300 for known in targets.known_hosts)
 
 
 # 11, 12: headers
