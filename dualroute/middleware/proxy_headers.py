@@ -28,7 +28,10 @@ _PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _PREFIX = re.compile(r"(/[^/\x00-\x20\x7f\\?#]+)*")
 # One parameter of a Forwarded element (RFC 7239 section 4), and what may follow it.
-_PAIR = re.compile(r"[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*)))?[ \t]*([;,]|$)", re.ASCII)
+# Possessive, because a client may send as many spaces as it likes.
+_PAIR = re.compile(
+    r"[ \t]*+(?:([!#$%&'*+.^_`|~\w-]++)=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\",;]*+)))?[ \t]*+([;,]|$)", re.ASCII
+)
 
 _IP: TypeAlias = IPv4Address | IPv6Address
 
