@@ -181,7 +181,7 @@ def _parse(source: str) -> list[str | Parameter]:
             parts.append(source[position : match.start()])
         position = match.end()
         specification = _SPECIFICATION.fullmatch(match[1])
-        if specification is None:
+        if specification is None or not specification[1].isidentifier():  # which a letter is not in each of its forms
             raise ValueError(
                 f"{match[0]!r} in {source!r} is no parameter: write {{name}} or {{name:convertor}}, "
                 "where both are identifiers"
