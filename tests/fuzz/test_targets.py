@@ -17,7 +17,7 @@ def test_no_input_is_too_much(target: Target) -> None:
     for seed in seeds_of(target.name):
         target.check(seed)
 
-    @settings(max_examples=120, deadline=None, database=None, suppress_health_check=TOLERATED)
+    @settings(max_examples=80, deadline=None, database=None, suppress_health_check=TOLERATED)
     @given(inputs(target.name))
     def feed(data: bytes) -> None:
         target.check(data)
