@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dualroute.negotiation import single_spaced
 from dualroute.ranges import MAX_RANGES, Part, RangeNotSatisfiable, multipart, parse_ranges
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _matches(header: str, etag: str | None, *, strong: bool) -> bool:
         return False
     from werkzeug.http import parse_etags, unquote_etag
 
-    tags = parse_etags(header)
+    tags = parse_etags(single_spaced(header))
     tag, is_weak = unquote_etag(etag)
     if strong:
         return not is_weak and tags.is_strong(tag)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 from dualroute.bodies import Channel, InputChannel, ReceiveChannel
 from dualroute.datastructures import URL, Address, Headers, QueryParams, State, URLPath
 from dualroute.lazily import Lazily
-from dualroute.paths import quote_path
+from dualroute.paths import printable, quote_path
 from dualroute.targets import Target, authority_of_scope, host_of, target_from_environ, target_from_scope
 from dualroute.translation import (
     environ_after_scope,
@@ -524,7 +524,7 @@ class HTTPConnection(Generic[StateT]):
         return id(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self.path}>"
+        return f"<{type(self).__name__} {self.method} {self.printable_path}>"
 
     @property
     def app(self) -> Any:
@@ -561,6 +561,11 @@ class HTTPConnection(Generic[StateT]):
     def path(self) -> str:
         """The whole decoded path, root path included."""
         return self._target.root_path + self._target.path
+
+    @property
+    def printable_path(self) -> str:
+        """The same for a log: percent-encoded where a client has put line breaks or the like in it."""
+        return printable(self.path)
 
     @property
     def root_path(self) -> str:

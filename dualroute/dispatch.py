@@ -20,7 +20,7 @@ from dualroute.handlers import Handler
 from dualroute.lifespan import lives_of, states_of
 from dualroute.matching import HTTP, WEBSOCKET, Found, Given, Miss, Source, Table, segments_of
 from dualroute.middleware import covering
-from dualroute.paths import quote_path
+from dualroute.paths import printable, quote_path
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.routing import Host, Mount, Router, WebSocketRoute
@@ -339,7 +339,7 @@ class Dispatcher:
         return self._find(WEBSOCKET, target, given)[0] is not None
 
     def _refuse_websocket(self, target: Target) -> HTTPException:
-        logger.warning("websocket handshake for %s refused: %s", target.path, _NO_WEBSOCKETS)
+        logger.warning("websocket handshake for %s refused: %s", printable(target.path), _NO_WEBSOCKETS)
         return HTTPException(501, f"Not Implemented: {_NO_WEBSOCKETS}")
 
     def _found(self, found: Found, kind: int, target: Target) -> _Routed:

@@ -181,7 +181,7 @@ class WebSocketEndpoint(_EndpointClass):
         except WebSocketException as error:
             close_code = error.code
             if isinstance(error, MalformedMessage):
-                logger.warning("websocket %s closed with %d: %s", websocket.path, error.code, error.reason)
+                logger.warning("websocket %s closed with %d: %s", websocket.printable_path, error.code, error.reason)
             raise
         finally:
             await self._tell(self.on_disconnect, websocket, close_code)

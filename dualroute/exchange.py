@@ -737,7 +737,7 @@ def stream_failed(connection: HTTPConnection, response: Response, error: Excepti
     logger.error(
         "unhandled exception in the body of the response to %s %s%s",
         connection.method,
-        connection.path,
+        connection.printable_path,
         ", which is cut short" if started else "",
         exc_info=error,
     )
@@ -753,7 +753,7 @@ def _default_answer(connection: HTTPConnection, error: Exception) -> Exchange:
             logger.info("%s %s: %s", connection.method, connection.path, error.detail)
         return error.response()
     # The client sent less than it announced.  It is most likely gone, but may have closed only its own side.
-    logger.info("%s %s: the request body was cut short", connection.method, connection.path)
+    logger.info("%s %s: the request body was cut short", connection.method, connection.printable_path)
     return PlainTextResponse("Bad Request: the request body was cut short", status_code=400)
 
 
@@ -766,4 +766,4 @@ def _server_error(connection: HTTPConnection) -> Exchange:
 def log_unhandled(connection: HTTPConnection, error: Exception) -> None:
     """Log an exception that no handler took."""
     note(error)
-    logger.error("unhandled exception in %s %s", connection.method, connection.path, exc_info=error)
+    logger.error("unhandled exception in %s %s", connection.method, connection.printable_path, exc_info=error)

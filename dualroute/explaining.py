@@ -130,7 +130,7 @@ def explain(app: Any, method: str, url: str) -> Explanation:
         "type": "http" if kind == HTTP else "websocket",
         "method": "GET" if kind == WEBSOCKET else method.upper(),
         "path": unquote(path),
-        "raw_path": quote(path, safe="/%").encode(),
+        "raw_path": quote(path, safe="/%", errors="surrogateescape").encode(),
         "query_string": b"",
         "headers": [(b"host", host.encode("utf-8", "replace"))],
     }

@@ -256,7 +256,7 @@ def _begin(request: Request[Any] | SyncRequest[Any], channel: Channel, given: Gi
 
 def _refuse(request: Request[Any] | SyncRequest[Any], channel: Channel, error: HTTPException) -> None:
     """Keep why a form could not be read."""
-    logger.info("%s %s: %s", request.method, request.path, error.detail)
+    logger.info("%s %s: %s", request.method, request.printable_path, error.detail)
     channel.form = KeptForm(refusal=_again(error))
 
 

@@ -55,7 +55,7 @@ def hint_function(connection: HTTPConnection[Any], links: Iterable[str]) -> Call
         try:
             send(headers)
         except OSError:
-            logger.debug("%s %s: the client went away", connection.method, connection.path)
+            logger.debug("%s %s: the client went away", connection.method, connection.printable_path)
 
     return function
 

@@ -5,10 +5,21 @@ Where a client says nothing about it, it takes anything, and the first of the of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["best_encoding", "best_language", "best_media_type"]
+__all__ = ["best_encoding", "best_language", "best_media_type", "single_spaced"]
+
+_SPACES = re.compile(r"\s{2,}")
+
+
+def single_spaced(header: str) -> str:
+    """Return a header with one space in place of several, which mean no more than one between its parts.
+
+    Werkzeug's patterns take time that grows with the square of how many there are in a row.
+    """
+    return _SPACES.sub(" ", header)
 
 
 def _parsed(header: str | None, kind: str) -> Any:
@@ -18,7 +29,7 @@ def _parsed(header: str | None, kind: str) -> Any:
     from werkzeug.datastructures import accept
     from werkzeug.http import parse_accept_header
 
-    return parse_accept_header(header, getattr(accept, kind))
+    return parse_accept_header(single_spaced(header), getattr(accept, kind))
 
 
 def best_media_type(header: str | None, media_types: Iterable[str]) -> str | None:

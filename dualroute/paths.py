@@ -41,6 +41,7 @@ __all__ = [
     "Whole",
     "compile_path",
     "nearest",
+    "printable",
     "quote_path",
 ]
 
@@ -109,6 +110,11 @@ def quote_path(path: str) -> str:
     return quote(path, safe="/!$&'()*+,;=:@~")
 
 
+def printable(path: str) -> str:
+    """Return a decoded path as it may stand in a log: percent-encoded where it has line breaks or the like in it."""
+    return path if path.isprintable() else quote_path(path)
+
+
 def nearest(name: str, candidates: list[str]) -> str:
     """Return a sentence end that suggests the nearest of `candidates`, or nothing where none is near."""
     close = difflib.get_close_matches(name, candidates, n=1)
@@ -175,7 +181,7 @@ def _parse(source: str) -> list[str | Parameter]:
             parts.append(source[position : match.start()])
         position = match.end()
         specification = _SPECIFICATION.fullmatch(match[1])
-        if specification is None:
+        if specification is None or not specification[1].isidentifier():  # which a letter is not in each of its forms
             raise ValueError(
                 f"{match[0]!r} in {source!r} is no parameter: write {{name}} or {{name:convertor}}, "
                 "where both are identifiers"

@@ -25,7 +25,7 @@ from dualroute.fileresponses import FileResponse, open_file
 from dualroute.foreign import StreamingHandler
 from dualroute.mediatypes import guess_media_type
 from dualroute.negotiation import best_encoding
-from dualroute.paths import quote_path
+from dualroute.paths import printable, quote_path
 from dualroute.requests import Request, SyncRequest
 from dualroute.responses import RedirectResponse, Response
 from dualroute.serving import Servable
@@ -164,7 +164,7 @@ class StaticFiles(Servable):
             raise HTTPException(405, headers={"allow": _ALLOW})
         path = self.get_path(request)
         if path is None:
-            logger.info("refused: %s is no path to a static file", request.path)
+            logger.info("refused: %s is no path to a static file", request.printable_path)
             raise HTTPException(404)
         return path
 
@@ -246,7 +246,7 @@ class StaticFiles(Servable):
                 if os.path.commonpath([base, full_path]) == base:
                     return full_path, os.stat(full_path)
             except PermissionError as error:
-                logger.warning("the static file %s can't be read: %s", path, error.strerror)
+                logger.warning("the static file %s can't be read: %s", printable(path), error.strerror)
             except (OSError, ValueError):
                 pass  # not there, too long a name, a circle of links, a character that no name has
         return "", None
@@ -286,7 +286,7 @@ class StaticFiles(Servable):
                 file, stat_result = open_file(name)
             except (OSError, ValueError) as error:
                 if isinstance(error, PermissionError):
-                    logger.warning("the static file %s can't be read: %s", name, error.strerror)
+                    logger.warning("the static file %s can't be read: %s", printable(name), error.strerror)
                 continue
             media_type = guess_media_type(path) or "application/octet-stream"
             if encoding is not None:

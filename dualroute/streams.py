@@ -223,4 +223,5 @@ def close_all(connection: HTTPConnection) -> Generator[Call, Any, None]:
         try:
             yield Call.known(function, (), is_async_callable(function), getattr(function, "inline", False))
         except Exception:
-            logger.exception("%s failed at the end of %s %s", describe(function), connection.method, connection.path)
+            method, path = connection.method, connection.printable_path
+            logger.exception("%s failed at the end of %s %s", describe(function), method, path)

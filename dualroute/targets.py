@@ -7,8 +7,9 @@ with its Host is found here and answered 400, so that what servers let pass diff
 * a path that is not UTF-8 when percent-decoded, which WSGI hands over byte by byte and ASGI with U+FFFD in it;
 * a path without a leading slash.  The absolute form (RFC 9112 section 3.2.2) is first cut down to its path; one that
   has none is refused, because WSGI servers hand that over as they do a target that is no path, as an empty one;
-* a Host that is not ``host[:port]``, or more than one.  Without a Host header (HTTP/1.0), or with an empty one, the
-  server's own name and port stand in.
+* a Host that is not ``host[:port]``, or more than one.  What is in brackets must be an IPv6 address, and the port one
+  that there is, so that the URL of a request can always be taken apart.  Without a Host header (HTTP/1.0), or with an
+  empty one, the server's own name and port stand in.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 # RFC 3986 section 3.2.2, less what no name on a network holds: userinfo, percent-encoding, sub-delims.
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[^/?#]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -42,6 +43,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 known_hosts: dict[str, str] = {}
 _known_raw_hosts: dict[bytes | None, str] = {}
 _KNOWN_HOSTS_LIMIT = 1024
+_LONGEST_KNOWN = 259  # a name of 253 characters (RFC 1035 section 2.3.4, without the root), and a port
 
 
 class Target(NamedTuple):
@@ -119,10 +121,11 @@ def host_of(authority: str) -> str:
     """Return the host of ``host[:port]`` in lower case.  Raises HTTPException(400) where it is not of that form."""
     host = known_hosts.get(authority)
     if host is None:
-        match = _HOST.fullmatch(authority)
-        if match is None:
+        host = _host_in(authority)
+        if host is None:
             raise HTTPException(400, "Bad Request: the Host header is not of the form host[:port]")
-        host = match[1].lower()
+        if len(authority) > _LONGEST_KNOWN:
+            return host
         if len(known_hosts) >= _KNOWN_HOSTS_LIMIT:
             known_hosts.clear()
             _known_raw_hosts.clear()
@@ -149,9 +152,25 @@ def is_plain(path: str) -> bool:
 
 def require_host(authority: str) -> str:
     """Return ``host[:port]`` as it is.  Raises ValueError where it is not of that form."""
-    if _HOST.fullmatch(authority) is None:
+    if _host_in(authority) is None:
         raise ValueError(f"not of the form host[:port]: {authority!r}")
     return authority
+
+
+def _host_in(authority: str) -> str | None:
+    """Return the host of ``host[:port]`` in lower case, or None where a URL could not have it."""
+    match = _HOST.fullmatch(authority)
+    if match is None or int(match[2] or 0) > 65535:
+        return None
+    host = match[1].lower()
+    if host[0] == "[":
+        from ipaddress import IPv6Address
+
+        try:
+            IPv6Address(host[1:-1])
+        except ValueError:
+            return None
+    return host
 
 
 def _server_authority(scheme: str, name: str, port: Any) -> str:

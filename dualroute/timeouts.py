@@ -111,7 +111,7 @@ def shown(call: Call) -> str:
     name = describe(getattr(owner, "cls", None) or call.named)
     connection: Any = call.args[0] if call.args else None
     if hasattr(connection, "method") and hasattr(connection, "path"):
-        return f"{connection.method} {connection.path}: {name}"
+        return f"{connection.method} {connection.printable_path}: {name}"
     return name
 
 

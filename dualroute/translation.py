@@ -109,6 +109,7 @@ def environ_from_scope(scope: Scope, target: Target) -> Environ:
 # Header names seen, with their keys.  A client chooses its headers, so the memory is bounded.
 _known_keys: dict[bytes, str] = {}
 _KNOWN_KEYS_LIMIT = 1024
+_LONGEST_KNOWN = 64
 
 
 def _environ_key(raw_name: bytes) -> str:
@@ -118,9 +119,10 @@ def _environ_key(raw_name: bytes) -> str:
         key = ""
     elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         key = f"HTTP_{key}"
-    if len(_known_keys) >= _KNOWN_KEYS_LIMIT:
-        _known_keys.clear()
-    _known_keys[raw_name] = key
+    if len(raw_name) <= _LONGEST_KNOWN:
+        if len(_known_keys) >= _KNOWN_KEYS_LIMIT:
+            _known_keys.clear()
+        _known_keys[raw_name] = key
     return key
 
 

@@ -161,7 +161,7 @@ class WebSocket(HTTPConnection[StateT]):
             except TimeoutError:
                 raise WebSocketException(1001, f"no message came for {timeout:g} s") from None
         if size is not None and message["type"] == "websocket.receive" and _size_of(message, size) > size:
-            logger.warning("websocket %s: a message of more than %d bytes was refused", self.path, size)
+            logger.warning("websocket %s: a message of more than %d bytes was refused", self.printable_path, size)
             raise WebSocketException(1009, f"a message may have {size} bytes")
         return message
 

@@ -230,6 +230,12 @@ def test_a_redirect_is_no_match(tmp_path: Path) -> None:
     assert "\n  to /a/\n" in printed
 
 
+def test_an_argument_that_is_no_text_is_told_of(folder: Path) -> None:
+    code, printed = run(folder, "match", "shop.py", "GET", os.fsdecode(b"/caf\xe9"))
+    assert code == 1
+    assert printed == "GET /caf\\udce9: 400, Bad Request: the path is not UTF-8\n"
+
+
 @pytest.mark.parametrize("command", [["routes", "nope.py"], ["match", "nope.py", "GET", "/"]])
 def test_an_app_that_is_not_there_is_another_exit_code(tmp_path: Path, command: list[str]) -> None:
     assert run(tmp_path, *command) == (2, "dualroute: nope.py: no such file\n")

@@ -183,6 +183,8 @@ APP = DualRoute(
         ("GET", "http://7.example.org:8000", "match", None),
         ("GET", "/caf%C3%A9", "404", None),
         ("GET", "/%ff", "400", None),
+        ("GET", "/\udcff", "400", None),  # how Python shows an argument that is no text
+        ("GET", "http://\udcff/", "400", None),
         ("GET", "users", "400", None),
         ("GET", "http://[::1/", "400", None),
         ("GET", "http://a b/", "400", None),

@@ -263,6 +263,8 @@ def test_forwarded_of_several_proxies(ask: Ask) -> None:
     [
         ("x-forwarded-host", "evil.example/path"),
         ("x-forwarded-host", "user@evil.example"),
+        ("x-forwarded-host", "[1]"),
+        ("x-forwarded-host", "evil.example:" + "9" * 5000),  # which int() refuses
         ("x-forwarded-host", ""),
         ("x-forwarded-proto", "javascript"),
         ("x-forwarded-port", "99999"),

@@ -298,6 +298,10 @@ def test_the_memory_of_header_names_is_bounded(ask: Ask) -> None:
         ask(DualRoute(fallback=seen.app), headers=headers)
         assert seen.of(f"HTTP_X_MADE_UP_{start}", f"HTTP_X_MADE_UP_{start + 99}") == (str(start), str(start + 99))
     assert len(translation._known_keys) <= 1024
+    # Each of them is bounded, too.
+    ask(DualRoute(fallback=seen.app), headers=[("x-" + "long" * 100, "there")])
+    assert seen.of("HTTP_X_" + "LONG" * 100) == ("there",)
+    assert all(len(name) <= 64 for name in translation._known_keys)
 
 
 # The peer and the server

@@ -163,7 +163,20 @@ MISTAKES = [
                 "where both are identifiers"
             ),
         )
-        for parameter in ("{}", "{1a}", "{a b}", "{a-b}", "{a:}", "{:int}", "{a:in t}", "{ a }", "{a:b:c}", "{*a}")
+        for parameter in (
+            "{}",
+            "{1a}",
+            "{a b}",
+            "{a-b}",
+            "{a:}",
+            "{:int}",
+            "{a:in t}",
+            "{ a }",
+            "{a:b:c}",
+            "{*a}",
+            "{a²}",
+            "{²}",
+        )
     ),
     ("/{a", "unbalanced brace in '/{a'"),
     ("/a}", "unbalanced brace in '/a}'"),

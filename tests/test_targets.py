@@ -6,8 +6,10 @@ written into the scope and the environ by hand.
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,8 +27,12 @@ from dualroute import (
     Response,
     Route,
     Router,
+    StreamingResponse,
     SyncRequest,
+    WebSocket,
+    WebSocketRoute,
 )
+from dualroute.staticfiles import StaticFiles
 from dualroute.targets import host_of, target_from_environ, target_from_scope
 from tests.conftest import Serve
 from tests.websocket_helper import converse
@@ -173,6 +179,7 @@ def test_an_absolute_form_below_a_root_path_is_cut_down_too(serve: Serve) -> Non
 
 BAD_HOSTS = [
     *("a/?x", "a/b", "a?b", "a#b", "user@host", "a b", "a\tb", "a,b", "a:b", "a:80:90", "a:123456", "a:-1"),
+    *("a:65536", "a:99999", "[1]", "[....]", "[1.2.3.4]", "[:::]", "[::1]:65536"),
     *("[::1", "::1", "[::1]x", "[zz]", "a%20b", "é.example", 'a"b', "a<b>", "a\\b", ":80", "/", "http://a"),
 ]
 
@@ -246,6 +253,9 @@ def test_the_memory_of_hosts_is_bounded() -> None:
     with pytest.raises(HTTPException):
         host_of("a b")
     assert "a b" not in targets.known_hosts
+    # Each of them is bounded, too: a server may let pass headers of 64 KiB.
+    assert host_of("A" * 1000) == "a" * 1000
+    assert all(len(known) < 300 for known in targets.known_hosts)
 
 
 # 11, 12: headers
@@ -371,6 +381,88 @@ def test_a_refusal_is_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level("INFO", "dualroute")
     serve(app(), extra=header_keys(("host", "a/?x"))).get("/")
     assert "the Host header is not of the form host[:port]" in caplog.text
+
+
+async def read_form(request: Request) -> Response:
+    return JSONResponse((await request.form()).multi_items())
+
+
+async def raise_error(request: Request) -> Response:
+    raise LookupError
+
+
+def unfinished(request: SyncRequest) -> Response:
+    def body() -> Iterator[bytes]:
+        yield b"begun"
+        raise LookupError
+
+    return StreamingResponse(body())
+
+
+def followed(request: SyncRequest) -> Response:
+    def fail() -> None:
+        raise LookupError
+
+    request.closing.append(fail)
+    return Response()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "logged"),
+    [
+        ("error", "unhandled exception in"),
+        ("body", "unhandled exception in the body"),
+        ("closing", "failed at the end of"),
+        ("form", "form can't be read"),
+        ("static", "is no path to a static file"),
+        ("slow", "took longer than"),
+        ("socket", "handshake for"),
+    ],
+)
+def test_a_path_does_not_break_a_line_of_the_log(
+    serve: Serve, protocol: str, caplog: pytest.LogCaptureFixture, tmp_path: Path, prefix: str, logged: str
+) -> None:
+    async def sleep(request: Request) -> Response:
+        await asyncio.sleep(30)
+        return Response()
+
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    site = DualRoute(
+        [
+            Route("/error/{rest:path}", raise_error),
+            Route("/body/{rest:path}", unfinished),
+            Route("/closing/{rest:path}", followed),
+            Route("/form/{rest:path}", read_form, methods=["POST"]),
+            Mount("/static", app=StaticFiles(directory=tmp_path)),
+            Route("/slow/{rest:path}", sleep, timeout=0.05),
+            WebSocketRoute("/socket/{rest:path}", socket),
+        ]
+    )
+    caplog.set_level("DEBUG", "dualroute")
+    headers = {"content-type": "multipart/form-data"}
+    if prefix == "socket":
+        headers["upgrade"] = "websocket"
+        headers["connection"] = "upgrade"
+    client = serve(site)
+    method = "POST" if prefix == "form" else "GET"
+    url = httpx.URL("http://testserver", raw_path=f"/{prefix}/a%0AERROR%20forged%0D%1B[2J%C2%85x/%5C..".encode())
+    try:
+        client.request(method, url, headers=headers)
+    except Exception:
+        assert prefix == "body", "only a body that is cut short is an error to a client"
+    lines = [record.getMessage() for record in caplog.records if logged in record.getMessage()]
+    assert lines
+    for line in lines:
+        assert line.isprintable()
+        assert "%0AERROR" in line
+
+
+def test_a_path_that_can_be_printed_is_logged_as_it_is() -> None:
+    scope = {"type": "http", "method": "GET", "path": "/日本 %0A", "headers": [], "query_string": b""}
+    assert repr(Request(scope)) == "<Request GET /日本 %0A>"
+    assert repr(Request({**scope, "path": "/a\n"})) == "<Request GET /a%0A>"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class ASGIAdapter:
             raise
         except OSError:
             # The client went away ("Disconnected Client - send exception"): there is nobody to answer.
-            logger.debug("%s %s: the client went away", request.method, request.path)
+            logger.debug("%s %s: the client went away", request.method, request.printable_path)
         finally:
             if request._opener is None:  # its channel was opened
                 limit = request._channel.time_limit
@@ -226,7 +226,7 @@ class ASGIAdapter:
         except asyncio.CancelledError:
             if not watcher.has_cancelled():
                 raise
-            logger.debug("%s %s: the client went away", request.method, request.path)
+            logger.debug("%s %s: the client went away", request.method, request.printable_path)
         finally:
             await pieces.close_async()
             if isinstance(body, Pump) and request._closing:

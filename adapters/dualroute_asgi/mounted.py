@@ -160,7 +160,7 @@ class ASGIApp(ForeignApp):
         except Exception:
             if not peer_left:
                 raise
-            logger.debug("websocket %s: the peer went away", websocket.path)
+            logger.debug("websocket %s: the peer went away", websocket.printable_path)
 
     def _scope(self, connection: HTTPConnection) -> Scope:
         scope = connection.foreign_scope()

@@ -23,9 +23,9 @@ _SECRET = (
 )
 # A name with one of these words in it, whichever way its words are put together.
 _SECRET_NAME = re.compile(rf"(?:^|[^a-z])(?:{_SECRET})(?:s?$|[^a-z])|(?:password|secret|token|cookie)", re.IGNORECASE)
-# The same within a text: a name, perhaps quoted, a sign, and a value.
+# The same within a text: a name, which is no longer than names are, perhaps quoted, a sign, and a value.
 _SECRET_PAIR = re.compile(
-    rf"""((?:\b|_)(?:{_SECRET})[\w-]*b?['"]?\s*(?:[:=]|,(?=\s*b?['"]))\s*)"""
+    rf"""((?:\b|_)(?:{_SECRET})[\w-]{{0,40}}b?['"]?\s*(?:[:=]|,(?=\s*b?['"]))\s*)"""
     rf"""((?:(?:Bearer|Basic|Digest)\s+)?(?:b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|[\[({{][^\])}}]*[\])}}]|[^\s,;)}}\]'"]+))""",
     re.IGNORECASE,
 )

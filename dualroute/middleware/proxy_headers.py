@@ -28,7 +28,10 @@ _PORTS = {"http": "80", "https": "443"}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _PREFIX = re.compile(r"(/[^/\x00-\x20\x7f\\?#]+)*")
 # One parameter of a Forwarded element (RFC 7239 section 4), and what may follow it.
-_PAIR = re.compile(r"[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;]*)))?[ \t]*([;,]|$)", re.ASCII)
+# Possessive, because a client may send as many spaces as it likes.
+_PAIR = re.compile(
+    r"[ \t]*+(?:([!#$%&'*+.^_`|~\w-]++)=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\",;]*+)))?[ \t]*+([;,]|$)", re.ASCII
+)
 
 _IP: TypeAlias = IPv4Address | IPv6Address
 
@@ -197,13 +200,14 @@ def _take(connection: HTTPConnection, told: _Told) -> None:
         authority = re.sub(r":[0-9]*$", "", authority)
         if told.port != _PORTS[scheme]:
             authority = f"{authority}:{told.port}"
+    host = host_of(authority)
     if told.host is not None or told.port is not None:
         name, _, port_text = authority.partition(":") if authority[:1] != "[" else authority.rpartition("]:")
         name = f"{name}]" if authority[:1] == "[" and name else name
         server = (name or authority, int(port_text) if port_text.isdecimal() else int(_PORTS[scheme]))
     root_path = target.root_path if told.prefix is None else _prefix(told.prefix)
     connection.readdress(
-        Target(target.method, root_path, target.path or ("" if root_path else "/"), authority, host_of(authority)),
+        Target(target.method, root_path, target.path or ("" if root_path else "/"), authority, host),
         scheme=scheme,
         client=client,
         server=server,
