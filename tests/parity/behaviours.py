@@ -146,7 +146,7 @@ def _read(request: Any, options: Options, seen: Seen) -> Generator[Any, Any, Any
 
 def _form(request: Any, options: Options) -> Generator[Any, Any, Any]:
     form = yield request.form(**options.get("limits", {}))
-    read = []
+    read: list[tuple[Any, ...]] = []
     for name, value in form.multi_items():
         if isinstance(value, str):
             read.append((name, value))

@@ -23,7 +23,7 @@ from dualroute import (
     StaticFiles,
     WebSocketRoute,
 )
-from dualroute.authentication import AuthCredentials, AuthenticationError, SimpleUser
+from dualroute.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
 from dualroute.middleware import Middleware
 from dualroute.middleware.asgi import ASGIMiddleware
 from dualroute.middleware.authentication import AuthenticationMiddleware
@@ -43,8 +43,9 @@ from dualroute.middleware.wsgi import WSGIMiddleware
 from dualroute.rules import RuleRouter
 from tests.parity.behaviours import Odd, Options, Seen, Teapot, coloured, sample_folder
 
-__all__ = ["FOREIGN_CLOSED", "MIDDLEWARE", "build"]
+__all__ = ["FOREIGN_CLOSED", "FOREIGN_OPENED", "MIDDLEWARE", "build"]
 
+FOREIGN_OPENED = "the body of a mounted app is begun"
 FOREIGN_CLOSED = "the body of a mounted app is closed"
 
 METHODS = ("get", "post", "put", "delete")
@@ -190,6 +191,7 @@ def _foreign(options: dict[str, Any], seen: Seen) -> Any:
         return made()
 
     def made() -> Iterator[bytes]:
+        seen.append(FOREIGN_OPENED)
         try:
             yield from raw
             if fails == "within":
@@ -329,22 +331,19 @@ def _pure_wsgi(options: Options, seen: Seen) -> Any:
     return WSGIMiddleware(Pure)
 
 
-class _Backend:
+class _Backend(AuthenticationBackend):
     """Takes whom the header names."""
 
-    async def authenticate(self, connection: Any) -> Any:
-        name = connection.headers.get("x-name")
+    def authenticate(self, conn: Any) -> Any:
+        name = conn.headers.get("x-name")
         if name == "nobody":
             raise AuthenticationError("not you")
         return (AuthCredentials([name]), SimpleUser(name)) if name else None
 
 
-class _SyncBackend:
-    def authenticate(self, connection: Any) -> Any:
-        name = connection.headers.get("x-name")
-        if name == "nobody":
-            raise AuthenticationError("not you")
-        return (AuthCredentials([name]), SimpleUser(name)) if name else None
+class _AsyncBackend(_Backend):
+    async def authenticate(self, conn: Any) -> Any:
+        return super().authenticate(conn)
 
 
 def _error_page(request: Any, error: Exception) -> Response:
@@ -368,7 +367,7 @@ MIDDLEWARE: dict[str, Callable[[Options, Seen], Any]] = {
     "rate": lambda options, seen: RateLimitMiddleware(2, store=MemoryStore(clock=lambda: 1_700_000_000.0)),
     "errors": lambda options, seen: ServerErrorMiddleware(_error_page),
     "authentication": lambda options, seen: AuthenticationMiddleware(
-        _Backend() if options["is_async"] else _SyncBackend()
+        _AsyncBackend() if options["is_async"] else _Backend()
     ),
 }
 

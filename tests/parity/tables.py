@@ -543,10 +543,8 @@ def _filled(pick: Pick, template: str, odd: bool) -> str:
 
 
 def _request(pick: Pick, theme: Theme, templates: list[str]) -> Values:
-    if theme.odd and pick.rarely(4):
-        target = pick.of(*ODD_TARGETS)
-    else:
-        target = _filled(pick, pick.of(*templates), theme.odd)
+    is_odd = theme.odd and pick.rarely(4)
+    target = pick.of(*ODD_TARGETS) if is_odd else _filled(pick, pick.of(*templates), theme.odd)
     query = pick.of(*QUERIES)
     if query and "?" not in target:
         target = f"{target}?{query}"

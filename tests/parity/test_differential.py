@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from tests.parity.behaviours import BEHAVIOURS
 from tests.parity.built import MIDDLEWARE
-from tests.parity.differing import Loop, Refused, differences, keep, kept_examples, outcomes
+from tests.parity.differing import Loop, Refused, differences, keep, kept_examples
 from tests.parity.tables import THEMES, examples
 
 FOLDER = Path(".hypothesis")
@@ -66,6 +65,20 @@ def test_whatever_is_drawn_is_the_same_by_both_protocols(theme: str, loop: Loop)
 
     ask()
     assert refused < asked / 4, "too many tables are refused for the rest to show much"
+
+
+def test_all_that_can_be_drawn_is_drawn() -> None:
+    met: set[str] = set()
+
+    @settings(max_examples=400, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(examples(THEMES["everything"]))
+    def draw(example: dict[str, Any]) -> None:
+        text = json.dumps(example)
+        met.update(name for name in BEHAVIOURS if f'"do": "{name}"' in text)
+        met.update(name for name in MIDDLEWARE if f'"is": "{name}"' in text)
+
+    draw()
+    assert met == {*BEHAVIOURS, *MIDDLEWARE}
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in kept_examples()])
