@@ -44,10 +44,12 @@ class Loop:
         self.lasting: set[asyncio.Task[Any]] = set()
 
     def run(self, coroutine: Any) -> Any:
-        """Run a coroutine, and then what goes on after it."""
+        """Run a coroutine, and then what goes on after it, which has to come to an end."""
         result = self._loop.run_until_complete(coroutine)
+        deadline = time.monotonic() + PATIENCE
         while others := [task for task in asyncio.all_tasks(self._loop) if task not in self.lasting]:
-            self._loop.run_until_complete(asyncio.wait(others, timeout=PATIENCE))
+            assert time.monotonic() < deadline, f"a request is over, and this goes on: {others}"
+            self._loop.run_until_complete(asyncio.wait(others, timeout=1))
         return result
 
     def close(self) -> None:
