@@ -293,6 +293,23 @@ def test_recorded_requests(folder: Path) -> None:
     assert any(item["what"] == "GET /users/5?q=%C3%A9" for item in told["left_out"])
 
 
+def test_the_urls_of_an_app_of_another_framework(folder: Path) -> None:
+    (folder / "migrating.py").write_text(
+        "import flask\n"
+        "from dualroute import DualRoute, Mount, PlainTextResponse, Route\n"
+        "legacy = flask.Flask('legacy')\n"
+        "@legacy.get('/old/<int:number>')\n"
+        "def old(number):\n"
+        "    return f'old {number} at {flask.request.url}'\n"
+        "home = Route('/', lambda request: PlainTextResponse('new'))\n"
+        "app = DualRoute([home, Mount('/shop', legacy)], fallback=legacy)\n"
+    )
+    code, told = checked(folder, "migrating.py", "--method", "GET")
+    assert code == 0, told
+    status = {f"{result['method']} {result['target']}": result["status"] for result in told["requests"]}
+    assert status.items() >= {"GET /shop/old/1": [200, 200], "GET /old/1": [200, 200]}.items()
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

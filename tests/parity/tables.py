@@ -471,7 +471,7 @@ REQUEST_HEADERS = (
     ("last-event-id", "7"),
     ("te", "trailers"),
     ("expect", "100-continue"),
-    ("upgrade", "websocket"),
+    ("upgrade", "h2c"),  # a websocket handshake is another thing by each protocol
     ("connection", "upgrade"),
 )
 MULTIPART = (
