@@ -332,15 +332,13 @@ class Link(Passage):
                 message = {**message, "body": bytes(piece_from(self._app, message))}
             if self._start is None or self.complete:
                 self._require_begun(kind)
-            if self._without_body:
-                message = {**message, "body": b""}
             start = self._start
             if not self.started and start is not None:
                 if is_empty(message):
                     return
                 self.started = True
                 await self._send(start)
-            await self._send(message)
+            await self._send({**message, "body": b""} if self._without_body else message)
             if not message.get("more_body"):
                 self.complete = True
         elif kind == "http.response.start":
@@ -427,8 +425,6 @@ class Transfer(Passage):
         if kind == "http.response.body":
             if type(message.get("body", b"")) is not bytes:
                 piece_from(self._app, message)
-            if self._without_body:
-                message = {**message, "body": b""}
         elif kind not in self._extensions:
             self.drop(kind)
             return
@@ -443,7 +439,7 @@ class Transfer(Passage):
                     return
                 self.started = True
                 await self._send(self._start)
-            await self._send(message)
+            await self._send({**message, "body": b""} if self._without_body and "body" in message else message)
             if kind in _BODIES:
                 if not message.get("more_body"):
                     self.complete = True
