@@ -6,6 +6,7 @@ it saw.  It yields what a `def` has at once and an `async def` awaits, and retur
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -46,16 +47,13 @@ class Odd(HTTPException):
 def sample_folder() -> str:
     """Return a folder of files for FileResponse and StaticFiles, the same for the whole process."""
     folder = tempfile.TemporaryDirectory(prefix="parity-")
-    _kept.append(folder)  # removed when the process ends
+    atexit.register(folder.cleanup)
     for name, content in (("file.txt", FILE), ("empty.bin", b""), ("index.html", b"<p>index</p>"), ("é.txt", b"e")):
         path = os.path.join(folder.name, name)
         with open(path, "wb") as file:
             file.write(content)
         os.utime(path, (MODIFIED, MODIFIED))
     return folder.name
-
-
-_kept: list[Any] = []
 
 
 def _text(request: Any, options: Options, seen: Seen) -> Generator[Any, Any, Any]:

@@ -9,7 +9,7 @@ import ast
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_a_client_that_has_gone_is_noticed_by_asgi_alone() -> None:
         return PlainTextResponse(str(await request.is_disconnected()))
 
     def stream(request: Any) -> Response:
-        async def pieces() -> Any:
+        async def pieces() -> AsyncIterator[bytes]:
             for _ in range(20):
                 await asyncio.sleep(0.001)
             yield b"late"
@@ -131,6 +131,22 @@ def test_a_body_in_answer_to_head_is_left_to_an_asgi_server() -> None:
     sent = Sent(b"/", "HEAD")
     assert scope_of(sent)["method"] == "HEAD"
     assert (asyncio.run(as_sent_by_asgi(app, sent)).body, by_wsgi(app, sent).body) == (b"body", b"")
+
+
+def test_a_mounted_app_that_fails_in_a_body_that_is_not_sent_is_told_of_by_asgi_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"body", "more_body": True})
+        raise ValueError("within the body")
+
+    app = DualRoute([Mount("/", inner)])
+    by_asgi_answer = asyncio.run(as_sent_by_asgi(app, Sent(b"/", "HEAD")))
+    assert (by_asgi_answer.status, by_asgi_answer.error) == (200, "ResponseCut")
+    assert "within the body" in caplog.text
+    by_wsgi_answer = as_sent_by_wsgi(app, Sent(b"/", "HEAD"))
+    assert (by_wsgi_answer.status, by_wsgi_answer.error) == (200, "")
 
 
 def named_tests() -> list[str]:
