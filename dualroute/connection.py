@@ -304,8 +304,7 @@ class HTTPConnection(Generic[StateT]):
         has_other_headers = scope["headers"] != given["headers"]
         if has_other_headers or _told(scope) != _told(given):
             target = self._target._replace(method=scope.get("method") or "GET")
-            if has_other_headers:
-                authority = authority_of_scope(scope)
+            if has_other_headers and (authority := authority_of_scope(scope)) != authority_of_scope(given):
                 target = target._replace(authority=authority, host=host_of(authority))
             view._target = target
             if self._environ is not None:
@@ -328,10 +327,11 @@ class HTTPConnection(Generic[StateT]):
             channel: where the body comes from now.
         """
         view = self._inside(channel)
-        authority = environ.get("HTTP_HOST") or self._target.authority
-        view._target = self._target._replace(
-            method=environ["REQUEST_METHOD"], authority=authority, host=host_of(authority)
-        )
+        view._target = self._target._replace(method=environ["REQUEST_METHOD"])
+        authority = environ.get("HTTP_HOST", "")
+        # One that is malformed has been refused before, and is not refused again on the way to that answer.
+        if authority and authority != self.headers.get("host"):
+            view._target = view._target._replace(authority=authority, host=host_of(authority))
         view._environ = environ
         if self._given_scope is not None:
             view._given_scope = scope_after_environ(self._given_scope, environ, view._target)

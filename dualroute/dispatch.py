@@ -199,7 +199,7 @@ class Dispatcher:
                 assert environ is not None, "there is a scope or an environ"
                 target = target_from_environ(environ)
         except HTTPException as error:
-            target = _UNREADABLE
+            scope, environ, target = _stand_ins(scope, environ)
             plan, params, mounted, args = self._refuse(error, HTTP)
         else:
             try:
@@ -547,6 +547,18 @@ _NO_ROUTES: Any = _NoRoutes()
 
 _UNREADABLE = Target("GET", "", "/", "localhost", "localhost")
 """Stands for a target that could not be read."""
+
+
+def _stand_ins(scope: Scope | None, environ: Environ | None) -> tuple[Scope | None, Environ | None, Target]:
+    """Return what stands for a request whose target could not be read, so that all middleware sees the same of it."""
+    if scope is not None:
+        method: str = scope["method"]
+        scope = {**scope, "root_path": "", "path": "/", "raw_path": b"/"}
+    else:
+        assert environ is not None, "there is a scope or an environ"
+        method = environ["REQUEST_METHOD"]
+        environ = {**environ, "SCRIPT_NAME": "", "PATH_INFO": "/"}
+    return scope, environ, _UNREADABLE._replace(method=method)
 
 
 def _alone(plan: Plan, handler: Any) -> Any:

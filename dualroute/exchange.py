@@ -57,6 +57,7 @@ __all__ = [
     "only",
     "perform",
     "perform_async",
+    "raised",
     "raising",
 ]
 
@@ -316,7 +317,7 @@ def perform(exchange: Generator[Call, Any, _T], run_async: Callable[[Call], Any]
             try:
                 outcome = run_async(call) if call.is_async else call.function(*call.args)
             except BaseException as error:
-                call = exchange.throw(error)
+                call = exchange.throw(raised(error))
             else:
                 call = exchange.send(outcome)
     except StopIteration as stop:
@@ -344,7 +345,7 @@ async def perform_async(exchange: Generator[Call, Any, _T], run_sync: Callable[[
                 else:
                     outcome = await run_sync(call)
             except BaseException as error:
-                call = exchange.throw(error)
+                call = exchange.throw(raised(error))
             else:
                 call = exchange.send(outcome)
     except StopIteration as stop:
@@ -352,6 +353,18 @@ async def perform_async(exchange: Generator[Call, Any, _T], run_sync: Callable[[
         return value
     finally:
         exchange.close()
+
+
+def raised(error: BaseException) -> BaseException:
+    """Return what a call has failed with, as the exchange and all that is in it are to see it.
+
+    StopIteration ends the generator or the coroutine that it is raised in (PEP 479), wherever that happens to be.
+    """
+    if not isinstance(error, StopIteration):
+        return error
+    failure = RuntimeError("a function raised StopIteration")
+    failure.__cause__ = error
+    return failure
 
 
 def only(call: Call) -> Generator[Call, Any, Any]:
@@ -448,7 +461,7 @@ def after_failure(
     plan: Plan, connection: HTTPConnection, error: BaseException, layers: Layers | None = None
 ) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and raised `error`."""
-    inner = _failure(plan, connection, error)
+    inner = _failure(plan, connection, raised(error))
     return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
 
 

@@ -21,7 +21,7 @@ from dualroute.samples import Choice, NoSample, Part, choice, names, samples
 from dualroute.targets import Target
 from dualroute.urlmaps import ANY, WEBSOCKET, LegacyURL, listed, unwrapped
 
-__all__ = ["MigrationTable", "migration_tables"]
+__all__ = ["MigrationTable", "legacy_places", "migration_tables"]
 
 # How many prefixes and hosts are tried at most, as each of them comes with all the samples of a URL.
 _FEW = 8
@@ -96,6 +96,13 @@ def migration_tables(app: Any) -> list[MigrationTable]:
         return []
     asker = _Asker(app, router)
     return [_table(legacy, asker) for legacy in _legacy_apps(_Legacy(app), router, ())]
+
+
+def legacy_places(app: Any) -> list[tuple[str, Any]]:
+    """Return the apps of others behind `app`, each with the path of its mount, where that has no parameters."""
+    router = router_of(app)
+    places = _legacy_apps(_Legacy(app), router, ()) if router is not None else ()
+    return [(place.path, place.app) for place in places if all(isinstance(part, str) for part in place.prefix)]
 
 
 def _legacy_apps(place: _Legacy, router: Router, around: tuple[Router, ...]) -> Iterator[_Legacy]:

@@ -2,10 +2,10 @@
 
 `dualroute.cli` never imports the user's code into its own process.  A short-lived one, the *probe*, imports it with
 the path that the servers will have, and answers with the object's name, the route table (`dualroute.inspection`)
-and what else is asked: the tables of a migration (`dualroute.migration`), or where a request leads
-(`dualroute.explaining`).  So nothing that the code
-does at import (threads, prints, an endless loop, ``sys.exit``) can harm the supervision of the servers, and what the
-probe could import, the servers can.
+and what else is asked: the tables of a migration (`dualroute.migration`), where a request leads
+(`dualroute.explaining`), or how the app answers by either protocol (`dualroute.cli.comparing`).  So nothing that the
+code does at import (threads, prints, an endless loop, ``sys.exit``) can harm the supervision of the servers, and what
+the probe could import, the servers can.
 
 `parse_target` and `probe` are for the command's process, `answer` is what the probe runs.
 """
@@ -17,6 +17,7 @@ import inspect
 import json
 import os
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,19 +103,32 @@ def _file_target(path: str, attribute: str) -> Target:
 
 
 def probe(
-    family: Family, target: Target, *, legacy: bool = False, match: tuple[str, str] | None = None
+    family: Family,
+    target: Target,
+    *,
+    legacy: bool = False,
+    match: tuple[str, str] | None = None,
+    check: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Have the target imported, and return its attribute, the directory of its code, and its routes.
 
     The routes are there as "routes" (a summary, in rows), "table" (see `dualroute.inspection`) and "flat" (those of
     them that answer something).  With `legacy` there is also "legacy": the heading, the rows and the total of each
-    `MigrationTable`; with `match`, a method and a URL, "match": an `Explanation`.
+    `MigrationTable`; with `match`, a method and a URL, "match": an `Explanation`; with `check`, options,
+    "check": what came of asking the app by both protocols (see `dualroute.cli.comparing`).
     """
     # The command's own module is imported for what it imports from the standard library (socket, say): the servers have
     # loaded that too before they put the target's directory on the path.
     program = f"import dualroute.cli.serve; from dualroute.probe import answer; answer({legacy}, {match})"
     arguments = [target.text, target.module, target.attribute, target.directory, target.file]
-    line, code = family.run([sys.executable, "-P", "-c", program, *arguments])
+    with tempfile.TemporaryDirectory() as folder:
+        if check is not None:
+            # Not on the command line, which is only so long.
+            path = os.path.join(folder, "options.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(check, file)
+            program = f"{program[:-1]}, {path!r})"
+        line, code = family.run([sys.executable, "-P", "-c", program, *arguments])
     if not line:
         from dualroute.supervisor import ending
 
@@ -126,8 +140,11 @@ def probe(
     return found
 
 
-def answer(legacy: bool = False, match: tuple[str, str] | None = None) -> None:
-    """Run the probe: the process's arguments are the target's, and the file descriptor that takes the answer."""
+def answer(legacy: bool = False, match: tuple[str, str] | None = None, options: str = "") -> None:
+    """Run the probe: the process's arguments are the target's, and the file descriptor that takes the answer.
+
+    `options` is the file that holds those of a check.
+    """
     text, module, attribute, directory, file, descriptor = sys.argv[1:]
     sys.path.insert(0, directory)
     answer: dict[str, Any]
@@ -148,6 +165,10 @@ def answer(legacy: bool = False, match: tuple[str, str] | None = None) -> None:
             from dualroute.explaining import explain
 
             answer["match"] = explain(app, *match).as_values()
+        if options:
+            from dualroute.cli import comparing
+
+            answer["check"] = comparing.check(app, table, json.loads(Path(options).read_text(encoding="utf-8")))
     except CLIError as error:
         answer = {"error": str(error)}
     with open(int(descriptor), "w", encoding="utf-8") as pipe:

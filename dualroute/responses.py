@@ -38,6 +38,7 @@ __all__ = [
     "Response",
     "StreamingResponse",
     "SyncContentStream",
+    "has_content",
     "status_line",
 ]
 
@@ -192,7 +193,7 @@ class Response(Servable):
         headers = self._headers
         if headers is None:
             headers = self._headers = _new_headers(MutableHeaders)
-            if self.status_code == 200 or _may_have_body(self.status_code):
+            if self.status_code == 200 or has_content(self.status_code):
                 headers._list = [_length_header(len(self.body))[0], self._type[0]]
             else:
                 headers._list = [] if self.status_code in _WITHOUT_TYPE else [self._type[0]]
@@ -236,7 +237,7 @@ class Response(Servable):
         self._headers = MutableHeaders(headers)
         items = self._headers._list
         names = [name for name, _ in items] if items else items
-        if length is not None and "content-length" not in names and _may_have_body(self.status_code):
+        if length is not None and "content-length" not in names and has_content(self.status_code):
             items.append(("content-length", str(length)))
         if "content-type" not in names and self.status_code not in _WITHOUT_TYPE:
             items.append(("content-type", _content_type(self.media_type or default_type, self.charset)))
@@ -285,7 +286,7 @@ class Response(Servable):
         (section 7.6.1; PEP 3333, "Other HTTP Features") and are left out.
         """
         status_code = self.status_code
-        may_have_body = status_code == 200 or _may_have_body(status_code)
+        may_have_body = status_code == 200 or has_content(status_code)
         if self._headers is None and may_have_body:
             return [_length_header(len(self.body))[0], self._type[0]], method != "HEAD"
         headers = list((self._headers or self.headers)._list)  # which a server may change
@@ -308,7 +309,7 @@ class Response(Servable):
     def raw_wire(self, method: str) -> tuple[list[tuple[bytes, bytes]], bool]:
         """Return the same as `wire`, the headers as ASGI wants them."""
         status_code = self.status_code
-        if status_code == 200 or _may_have_body(status_code):
+        if status_code == 200 or has_content(status_code):
             if self._headers is None:
                 return [_length_header(len(self.body))[1], self._type[1]], method != "HEAD"
             ready = self._headers.ready()
@@ -545,7 +546,8 @@ class StreamingResponse(Response):
         self._set_headers(headers, None, _BYTES)
 
 
-def _may_have_body(status_code: int) -> bool:
+def has_content(status_code: int) -> bool:
+    """Tell whether a response of a status may have a body (RFC 9110 section 6.4.1)."""
     return status_code >= 200 and status_code not in (204, 304)
 
 

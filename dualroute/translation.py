@@ -1,7 +1,8 @@
 """From a WSGI environ to the ASGI scope it amounts to, and from a scope to the environ (PEP 3333).
 
 Neither knows more than the other, but for what WSGI can't show: repeated headers are joined into one, and a name with
-an underscore is dropped, because WSGI can't tell it from the same name with a hyphen.
+an underscore is dropped, because WSGI can't tell it from the same name with a hyphen.  A Content-Length beside a
+Transfer-Encoding is dropped too (RFC 9112 section 6.3): nothing is to believe it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "environ_after_scope",
     "environ_from_scope",
     "environ_headers",
+    "has_untrue_length",
     "joined_headers",
     "readdressed_environ",
     "readdressed_scope",
@@ -103,6 +105,8 @@ def environ_from_scope(scope: Scope, target: Target) -> Environ:
         if key in environ:
             value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        environ.pop("CONTENT_LENGTH", None)
     return environ
 
 
@@ -139,9 +143,16 @@ def environ_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
             # CGI's own two come without the prefix; a copy of them with it is a client's doing or a server's habit.
             if key not in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
                 headers.append((key[5:].replace("_", "-").lower(), value))
+        elif key == "CONTENT_LENGTH" and has_untrue_length(environ):
+            pass
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
             headers.append((key.replace("_", "-").lower(), value))
     return headers
+
+
+def has_untrue_length(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a Content-Length is not that of the body, which is chunked (RFC 9112 section 6.3)."""
+    return bool(environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
 
 
 def scope_content_type(raw: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -161,6 +172,9 @@ def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     if len(cookies) > 1:
         headers = [pair for pair in headers if pair[0] != b"cookie"]
         headers.append((b"cookie", b"; ".join(cookies)))
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
     return headers
 
 
@@ -174,6 +188,8 @@ def scope_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         value = raw_value.decode("latin-1")
         known = headers.get(name)
         headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
+    if "transfer-encoding" in headers:
+        headers.pop("content-length", None)
     return headers
 
 

@@ -296,7 +296,7 @@ def test_bash_completes_commands_options_and_files(folder: Path, capsys: pytest.
         )
         return set(ran.stdout.split())
 
-    assert completed("dualroute", "") >= {"run", "routes", "match", "completion"}
+    assert completed("dualroute", "") >= {"run", "routes", "match", "check", "completion"}
     assert completed("dualroute", "ro") == {"routes"}
     assert completed("dualroute", "routes", "--t") == {"--tree"}
     assert completed("dualroute", "completion", "z") == {"zsh"}

@@ -75,6 +75,7 @@ async def starts_twice(scope: Any, receive: Receive, send: Send) -> None:
     [
         (nothing, "nothing returned without a response"),
         (only_start, "only_start returned before the end of its response"),
+        (empty_piece, "empty_piece returned before the end of its response"),
         (body_first, "body_first sent 'http.response.body' before 'http.response.start'"),
         (starts_twice, "starts_twice sent 'http.response.start' twice"),
     ],
@@ -86,15 +87,6 @@ def test_a_response_that_does_not_come_about_is_a_500(
     assert (answer.status, answer.body) == (500, b"Internal Server Error")
     assert app_broken(caplog).endswith(complaint)
     assert app_broken(caplog).startswith("the ASGI app ")
-
-
-def test_a_response_of_which_nothing_but_its_start_is_known_ends_as_one(
-    way: Way, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Bare, the empty piece has been sent, and with it the status."""
-    answer = way.ask(way.app(empty_piece))
-    assert (answer.status, answer.cut) == ((200, True) if way.direct else (500, False))
-    assert app_broken(caplog).endswith("empty_piece returned before the end of its response")
 
 
 def test_an_instance_is_named_by_its_class(way: Way, caplog: pytest.LogCaptureFixture) -> None:

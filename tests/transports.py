@@ -166,10 +166,19 @@ class WSGITransport(httpx.BaseTransport):
 
 
 def call_wsgi(
-    app: Any, environ: dict[str, Any], *, validate: bool = True
+    app: Any,
+    environ: dict[str, Any],
+    *,
+    validate: bool = True,
+    started: list[tuple[str, list[tuple[str, str]]]] | None = None,
+    chunks: list[bytes] | None = None,
 ) -> tuple[str, list[tuple[str, str]], list[bytes]]:
-    """Call a WSGI app, read its response to the end and close it; return the status line, headers and chunks."""
-    started: list[tuple[str, list[tuple[str, str]]]] = []
+    """Call a WSGI app, read its response to the end and close it; return the status line, headers and chunks.
+
+    What an app has sent before it failed is in the lists `started` and `chunks`, where they are given.
+    """
+    started = [] if started is None else started
+    chunks = [] if chunks is None else chunks
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
         started.append((status, headers))
@@ -178,7 +187,7 @@ def call_wsgi(
     served = validator(app) if validate and isinstance(environ["wsgi.input"], io.BytesIO) else app
     result: Iterable[bytes] = served(environ, start_response)
     try:
-        chunks = list(_bytes_of(result))
+        chunks.extend(_bytes_of(result))
     finally:
         close = getattr(result, "close", None)
         if close is not None:

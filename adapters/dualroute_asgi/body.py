@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.bodies import BUFFER_SIZE, Channel, InputChannel, ReceiveChannel
@@ -274,6 +275,18 @@ class BridgedChannel(ReceiveChannel):
         if self._visits is not None:
             self._visits.give_up()
         self._let_thread_go()
+
+    def give_up_here(self) -> Callable[[], None]:
+        """Return what gives up a call in a thread that is about to begin.
+
+        Further out another thread may be waiting for what has this call made, and may well go on without it: that one
+        is not given up, nor is the body, which it may read.
+        """
+        visits = self._visits
+        depth = 0 if visits is None else visits.depth()
+        if visits is None or not depth:
+            return self.give_up
+        return partial(visits.give_up_inside, depth)
 
     def close(self) -> None:
         """Stop receiving: the request is over."""

@@ -85,10 +85,10 @@ async def _in_thread(call: Call, pool: ThreadPool, channel: BridgedChannel | Non
     if not isinstance(handler, StreamingHandler):
         if channel.prepare(BUFFER_SIZE):
             await channel.read_ahead()
-        return await pool.run(call.function, call.args, on_cancel=channel.give_up, pace=handler)
+        return await pool.run(call.function, call.args, on_cancel=channel.give_up_here(), pace=handler)
     if channel.prepare(handler.buffer_size) and handler.reads_body:
         await channel.read_ahead()
-    pump = Pump(pool, handler.buffer_size, channel.give_up, quiet=handler.gives_pieces, pace=handler)
+    pump = Pump(pool, handler.buffer_size, channel.give_up_here(), quiet=handler.gives_pieces, pace=handler)
     outcome = await pump.call(call.function, call.args)
     handler.gives_pieces = pump.has_pieces
     if isinstance(outcome, Response) and outcome.body_iterator is pump:
@@ -241,7 +241,15 @@ class LoopVisits:
     def give_up(self) -> None:
         """Cancel what threads wait for: the request was cancelled.  Called on the loop."""
         self._given_up = True
-        for task in list(self._tasks):
+        self.give_up_inside(0)
+
+    def depth(self) -> int:
+        """Return how many threads wait, one for the other."""
+        return len(self._tasks)
+
+    def give_up_inside(self, depth: int) -> None:
+        """Cancel what threads wait for further in than so many others."""
+        for task in self._tasks[depth:]:
             task.cancel()
 
 

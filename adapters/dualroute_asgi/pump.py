@@ -97,6 +97,8 @@ class Pump:
     _stopping: bool = False
     _closed: bool = False
     _ended: bool = False
+    # Set when it has been closed; there once somebody is at it.
+    _closing: asyncio.Event | None = None
 
     def __init__(
         self,
@@ -317,7 +319,20 @@ class Pump:
         self._start_visit(self._make)
 
     async def close_async(self) -> None:
-        """Close the body, once the visit under way is over."""
+        """Close the body, once the visit under way is over.
+
+        Who has taken the body and the end of its request may both do so, at the same time; the one waits for the other.
+        """
+        if self._closing is not None:
+            await self._closing.wait()
+            return
+        self._closing = asyncio.Event()
+        try:
+            await self._close_async()
+        finally:
+            self._closing.set()
+
+    async def _close_async(self) -> None:
         cancelled: BaseException | None = None
         if self._visit is not None and not self._ended:
             self._give_up_visit()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.encoders import INLINE_SIZE
+from dualroute.exchange import raised
 from dualroute.responses import Response
 from dualroute.streams import BodyFailed, BodyStream, Encoding, KeepAlive
 from dualroute.types import Send
@@ -164,7 +165,7 @@ def failure_of(error: BaseException) -> BaseException:
         failure = RuntimeError("a handler raised CancelledError, but its request was not cancelled")
         failure.__cause__ = error
         return failure
-    return error
+    return raised(error)
 
 
 def start_event(status_code: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:

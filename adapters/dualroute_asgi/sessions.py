@@ -20,6 +20,7 @@ from dualroute.contexts import bind_all
 from dualroute.datastructures import HOP_BY_HOP, MutableHeaders
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
+from dualroute.responses import has_content
 from dualroute.types import Message, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.sending import PATIENCE
@@ -248,6 +249,11 @@ class Session:
             logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
 
 
+def is_empty(message: Message) -> bool:
+    """Tell whether a message of a body has nothing of it, and is not its end: nothing that a status goes out with."""
+    return not message.get("body") and bool(message.get("more_body"))
+
+
 class Passage:
     """What an application sends, looked at on its way to a `send` further out.
 
@@ -262,6 +268,8 @@ class Passage:
     complete: bool = False
     started: bool = False
     _start: Message | None = None
+    # Whether no body may be sent.
+    _without_body: bool = False
     known: Sequence[tuple[bytes, bytes]] = ()
     """The headers that were looked at further in."""
 
@@ -277,6 +285,12 @@ class Passage:
 
     def _checked(self, message: Message) -> Message:
         raise NotImplementedError
+
+    def _looked_at(self, message: Message, method: str) -> Message:
+        """Return the start of a response as one of ours would be sent."""
+        headers, has_body = response_from(self._app, message).raw_wire(method)
+        self._without_body = not has_body
+        return {**message, "headers": headers}
 
     def _require_begun(self, kind: str) -> None:
         if self._start is None:
@@ -296,9 +310,6 @@ class Passage:
 class Link(Passage):
     """What an ASGI middleware sends to the one that is around it."""
 
-    # Whether no body may be sent.
-    _without_body: bool = False
-
     def __init__(self, app: ASGIApp, send: Send, method: str, outer: Passage | Session) -> None:
         super().__init__(app, send)
         self._method = method
@@ -309,10 +320,7 @@ class Link(Passage):
         if message.get("status") == 200 and self._method != "HEAD" and is_plain(headers, self.known):
             self._outer.known = list(headers)
             return message
-        response = response_from(self._app, message)
-        headers, has_body = response.raw_wire(self._method)
-        self._without_body = not has_body
-        return {**message, "headers": headers}
+        return self._looked_at(message, self._method)
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -322,13 +330,13 @@ class Link(Passage):
                 message = {**message, "body": bytes(piece_from(self._app, message))}
             if self._start is None or self.complete:
                 self._require_begun(kind)
-            if self._without_body:
-                message = {**message, "body": b""}
             start = self._start
             if not self.started and start is not None:
+                if is_empty(message):
+                    return
                 self.started = True
                 await self._send(start)
-            await self._send(message)
+            await self._send({**message, "body": b""} if self._without_body else message)
             if not message.get("more_body"):
                 self.complete = True
         elif kind == "http.response.start":
@@ -403,11 +411,9 @@ class Transfer(Passage):
 
     def _checked(self, message: Message) -> Message:
         status, headers = message.get("status"), message.get("headers", ())
-        if type(status) is int and 100 <= status <= 999 and is_plain(headers, self.known):
+        if type(status) is int and status <= 999 and has_content(status) and is_plain(headers, self.known):
             return message
-        response = response_from(self._app, message)
-        # What gives its pairs only once has given them.
-        return message if isinstance(headers, list | tuple) else {**message, "headers": response.raw_headers}
+        return self._looked_at(message, "GET")  # in answer to HEAD, the server drops the body
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -427,9 +433,11 @@ class Transfer(Passage):
                 raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
         try:
             if not self.started and self._start is not None:
+                if kind == "http.response.body" and is_empty(message):
+                    return
                 self.started = True
                 await self._send(self._start)
-            await self._send(message)
+            await self._send({**message, "body": b""} if self._without_body and "body" in message else message)
             if kind in _BODIES:
                 if not message.get("more_body"):
                     self.complete = True

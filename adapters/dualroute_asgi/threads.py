@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from dualroute.contexts import bind_all
+from dualroute.exchange import raised
 
 __all__ = ["Pace", "Receiver", "ThreadPool"]
 
@@ -156,10 +157,7 @@ class _Outcome(Receiver):
         try:
             if error is None:
                 return result
-            if isinstance(error, StopIteration):
-                # It would end the coroutine that it is raised in.
-                raise RuntimeError("a function called in a thread raised StopIteration") from error
-            raise error
+            raise raised(error)
         finally:
             del self, result, error  # the exception would hold this frame, and this frame it
 

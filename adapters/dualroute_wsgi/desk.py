@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualroute.contexts import bind_all
 from dualroute.exceptions import ClientDisconnect
+from dualroute.exchange import raised
 
 if TYPE_CHECKING:
     import asyncio
@@ -238,10 +239,5 @@ def _settle(future: asyncio.Future[Any], result: Any, failure: BaseException | N
         return
     if failure is None:
         future.set_result(result)
-    elif isinstance(failure, StopIteration):
-        # A future can't carry StopIteration, which would end the coroutine that awaits it.
-        wrapped = RuntimeError("a function called in a thread raised StopIteration")
-        wrapped.__cause__ = failure
-        future.set_exception(wrapped)
     else:
-        future.set_exception(failure)
+        future.set_exception(raised(failure))

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.contexts import bind_all
-from dualroute.exchange import Call
+from dualroute.exchange import Call, raised
 from dualroute.timeouts import PATIENCE, TimeLimit
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def until_elsewhere(
             try:
                 outcome = call.function(*call.args)
             except BaseException as error:
-                call = exchange.throw(error)
+                call = exchange.throw(raised(error))
             else:
                 call = exchange.send(outcome)
         return call

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from dualroute.bodies import BUFFER_SIZE, CHUNK_SIZE, Channel, streamable
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
 from dualroute.foreign import DEFAULT_MAX_THREADS, INSIDE, AppBroken, ForeignApp, MountedResponse, StreamingHandler
-from dualroute.translation import environ_from_scope, wsgi_text
+from dualroute.translation import environ_from_scope, has_untrue_length, wsgi_text
 from dualroute.types import Environ, ExcInfo
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class WSGIApp(ForeignApp):
             environ = dict(environ)
             self._place(request, environ, mounted)
             environ.setdefault("wsgi.file_wrapper", FileWrapper)
-            length_counts = not (environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"))
+            length_counts = not has_untrue_length(environ)
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
         environ.pop(INSIDE, None)

@@ -2,7 +2,8 @@
 
 ``dualroute run notes.py`` starts uvicorn (ASGI) and gunicorn (WSGI) on the same object (`dualroute.cli.serve`).
 ``dualroute routes notes.py`` prints what it answers, and ``dualroute match notes.py GET /notes/7`` which route answers
-that, and why (`dualroute.cli.show`).  ``dualroute completion bash`` prints what makes a shell complete all this.
+that, and why (`dualroute.cli.show`).  ``dualroute check notes.py`` asks it by both protocols and compares the answers
+(`dualroute.cli.check`).  ``dualroute completion bash`` prints what makes a shell complete all this.
 
 The options are read by argparse: the command is there wherever dualroute is installed, and so is all that it needs.
 Only `completion` wants more, shtab, which comes with the extra ``cli``.
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from dualroute.cli.check import check
 from dualroute.cli.serve import run
 from dualroute.cli.show import match, routes
 from dualroute.cli.terminal import say
@@ -41,6 +43,13 @@ Print which route answers a request, and which others were looked at and why the
 by the host, or by the order in which they are declared.  Nothing is served.
 
 METHOD is an HTTP method, or WEBSOCKET.  URL is a path, or a whole URL where the host matters.
+"""
+CHECK_DESCRIPTION = """\
+Send requests to an app by ASGI and by WSGI, in one process and without a server, and print where the answers differ:
+the status, the headers, the body, or how the response ends.  The lifespan is run by both.
+
+Every route is asked, with sample values for its parameters, by GET and HEAD as far as it takes them.  Each request is
+sent twice by each protocol; what differs between two answers by one of them varies by itself, and is not compared.
 """
 COMPLETION_DESCRIPTION = """\
 Print a script that makes a shell complete the command.  In your shell's start-up file:
@@ -87,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run(_command(commands, "run", run, "serve an app by uvicorn and gunicorn at once"))
     _add_routes(_command(commands, "routes", routes, "print the routes of an app"))
     _add_match(_command(commands, "match", match, "print which route answers a request, and why"))
+    _add_check(_command(commands, "check", check, "ask an app by ASGI and by WSGI, and print what differs"))
     _add_completion(_command(commands, "completion", completion, "print a script for your shell"))
     return top
 
@@ -168,6 +178,56 @@ def _add_match(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = CHECK_DESCRIPTION + TARGET
+    parser.epilog = EXIT_CODES.format(one="when an answer differs")
+    _add_target(parser)
+    methods = parser.add_mutually_exclusive_group()
+    methods.add_argument(
+        "--method", action="append", type=_method, metavar="METHOD", help="a method to send; GET and HEAD unless given"
+    )
+    methods.add_argument("--all-methods", action="store_true", help="send each route all the methods that it takes")
+    parser.add_argument(
+        "--param",
+        action="append",
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="what to put for a parameter of paths or hosts; what its convertor takes unless given",
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        metavar="PATTERN",
+        help="leave out the routes whose path, as `dualroute routes` prints it, or name is this; * stands for anything",
+    )
+    requests: Any = parser.add_argument(
+        "--requests",
+        action="append",
+        metavar="FILE",
+        help='also send the requests of a file: a HAR file, or lines such as {"method": "GET", "path": "/users/7",'
+        ' "headers": {"accept": "text/html"}, "body": "text"}, with "json" or "base64" for other bodies',
+    )
+    requests.complete = "file"  # for shtab
+    parser.add_argument(
+        "--generate",
+        type=_number(0, 100_000),
+        default=0,
+        metavar="N",
+        help="also send N requests for each route and method with odd paths, queries and headers",
+    )
+    parser.add_argument(
+        "--seed", type=_number(0, 999_999_999), default=0, help="what those are drawn by (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_number(1, 3600),
+        default=5,
+        metavar="SECONDS",
+        help="leave a response that is not complete by then (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print all that is known, as JSON")
+
+
 def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.description = COMPLETION_DESCRIPTION
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
@@ -187,6 +247,13 @@ def _method(text: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no HTTP method")
     return text.upper()
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
 
 
 def _number(least: int, most: int) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from dualroute.cli.terminal import BOLD, DIM, GREEN, RED, aligned, can_print, put, styled
 from dualroute.probe import CLIError, parse_target, probe
 
-__all__ = ["match", "routes"]
+__all__ = ["ask", "match", "routes"]
 
 _ROUTES_HEAD = ("PATH", "METHODS", "NAME", "COLOUR", "PROTOCOLS", "MIDDLEWARE", "ENDPOINT", "DEFINED")
 _LEGACY_HEAD = ("PATH", "METHODS", "ENDPOINT", "STATUS", "LEFT")
@@ -27,7 +27,7 @@ _PLAIN_LINES = ("|-- ", "`-- ", "|   ", "    ")
 
 def routes(options: argparse.Namespace) -> int:
     """Print the routes of an app; the exit code is 0."""
-    found = _ask(options, legacy=options.legacy)
+    found = ask(options, legacy=options.legacy)
     if options.json:
         told = {"target": options.target, "attribute": found["attribute"], "routes": found["table"]}
         if options.legacy:
@@ -49,7 +49,7 @@ def routes(options: argparse.Namespace) -> int:
 
 def match(options: argparse.Namespace) -> int:
     """Print which route answers a request; the exit code is 0 where one does, and 1 otherwise."""
-    found = _ask(options, match=(options.method, options.url))["match"]
+    found = ask(options, match=(options.method, options.url))["match"]
     matched = found["outcome"] in ("match", "default")
     if options.json:
         put(json.dumps(found, indent=2), sys.stdout)
@@ -71,7 +71,8 @@ def match(options: argparse.Namespace) -> int:
     return 0 if matched else 1
 
 
-def _ask(options: argparse.Namespace, **questions: Any) -> dict[str, Any]:
+def ask(options: argparse.Namespace, **questions: Any) -> dict[str, Any]:
+    """Return what the probe answers of the target that the command line names.  Raises CLIError."""
     if os.name != "posix":
         raise CLIError(f"`dualroute {options.command}` needs a POSIX system")
     from dualroute.supervisor import Family, StopRequested
