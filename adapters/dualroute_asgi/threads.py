@@ -9,11 +9,11 @@ with their tracebacks, a bound on the threads, and none of them before the first
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from queue import SimpleQueue
 from typing import Any, Protocol
 
 from dualroute.contexts import bind_all
@@ -288,7 +288,7 @@ class _Crew:
     """The threads of a pool from one close() to the next."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.threads = 0
         self.idle = 0
