@@ -53,7 +53,7 @@ WEBSOCKET = 1
 """The kind of a websocket handshake."""
 
 MAX_DEPTH = 50
-"""How many mounts, hosts, defaults and rules a match may lie inside of: one that is mounted inside itself has no end."""
+"""How many mounts, hosts, defaults and rules a match may lie inside of: one mounted inside itself has no end."""
 
 _ANY_HOST = re.compile("[^/]+").fullmatch
 

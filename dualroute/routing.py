@@ -141,7 +141,7 @@ class Container(BaseRoute):
 
     def names(self) -> Iterator[str]:
         router = self.router
-        inside = [] if router is None else _ask_once(("names", router), lambda: list(router.names()), [])
+        inside: list[str] = [] if router is None else _ask_once(("names", router), lambda: list(router.names()), [])
         if self.name is None:
             yield from inside
         else:
@@ -155,7 +155,9 @@ class Container(BaseRoute):
         inner = self._inner_name(name)
         router = self.router
         if inner is not None and router is not None:
-            inside = _ask_once(("signatures", router, inner), lambda: list(router.signatures(inner)), [])
+            inside: list[tuple[str, ...]] = _ask_once(
+                ("signatures", router, inner), lambda: list(router.signatures(inner)), []
+            )
             yield from ((*own, *params) for params in inside)
 
     def _inner_name(self, name: str) -> str | None:

@@ -54,19 +54,23 @@ def errors(caplog: pytest.LogCaptureFixture) -> int:
     return sum(isinstance(error, OSError) or isinstance(error and error.__cause__, OSError) for error in found)
 
 
+def sizes_of(form: Any) -> dict[str, int]:
+    return {name: file.size for name, file in form.items()}
+
+
 def sizes(request: SyncRequest) -> Response:
     with request.form() as form:
-        return JSONResponse({name: value.size for name, value in form.items()})
+        return JSONResponse(sizes_of(form))
 
 
 async def sizes_async(request: Request) -> Response:
     async with request.form() as form:
-        return JSONResponse({name: value.size for name, value in form.items()})
+        return JSONResponse(sizes_of(form))
 
 
 def kept(request: SyncRequest) -> Response:
     """Leave the files to the end of the request."""
-    return JSONResponse({name: value.size for name, value in request.form().items()})
+    return JSONResponse(sizes_of(request.form()))
 
 
 @pytest.mark.parametrize("path", ["/def", "/async", "/kept"])

@@ -149,7 +149,10 @@ def test_a_circle_is_left(protocol: Any, how: str, caplog: pytest.LogCaptureFixt
         answer = client.get("/nothing")
         assert (answer.status_code, answer.text) == (404, "Not Found")
         answer = client.post("/def")
-        if how in ("its ASGI side", "its WSGI side"):  # it takes every method, and ends as the path that leads nowhere does
+        if how in (
+            "its ASGI side",
+            "its WSGI side",
+        ):  # it takes every method, and ends as the path that leads nowhere does
             assert answer.status_code == 404
         else:
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")

@@ -67,7 +67,9 @@ class Busy:
                 Route("/file", a_file),
                 Mount("/generator", routes=[Route("/quick", quick)], middleware=[pass_on]),
                 Mount(
-                    "/base", routes=[Route("/quick", quick)], middleware=[Middleware(BaseHTTPMiddleware, dispatch=passes)]
+                    "/base",
+                    routes=[Route("/quick", quick)],
+                    middleware=[Middleware(BaseHTTPMiddleware, dispatch=passes)],
                 ),
                 Mount("/limited", routes=[Route("/quick", quick)], timeout=PATIENCE),
             ],

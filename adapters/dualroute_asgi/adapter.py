@@ -145,9 +145,7 @@ class ASGIAdapter:
         finished = finish(plan, request, response, entered)
         return finished if isinstance(finished, Response) else await self._drive(finished, request, plan)
 
-    async def _drive(
-        self, exchange: Exchange, request: Any, plan: Plan, *, refusable: bool = False
-    ) -> Response | None:
+    async def _drive(self, exchange: Exchange, request: Any, plan: Plan, *, refusable: bool = False) -> Response | None:
         limit: TimeLimit | None = None if plan.timeout is None else request._channel.time_limit
         response = await drive(exchange, self.threads, lambda: request._channel, limit, refusable=refusable)
         if limit is not None:

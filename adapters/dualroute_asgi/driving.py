@@ -217,10 +217,8 @@ class LoopVisits:
         assert isinstance(pool, ThreadPool), "this thread's own pool has said which threads there are for the inside"
         outcome: Future[Any] = Future()
         limit = self._limit
-        if limit is not None and limit.applies_to(call):
-            coroutine = _within(limit, call, pool, None)
-        else:
-            coroutine = _awaited(call)
+        is_timed = limit is not None and limit.applies_to(call)
+        coroutine = _within(limit, call, pool, None) if limit is not None and is_timed else _awaited(call)
         self._loop.call_soon_threadsafe(self._begin, coroutine, context, outcome)
         try:
             return outcome.result()

@@ -32,7 +32,9 @@ def obstacle() -> str | None:
     probe = asyncio.new_event_loop()
     probe.close()
     if type(probe) is not asyncio.SelectorEventLoop:
-        reason = f"the event loop policy asks for {type(probe).__module__}.{type(probe).__name__}; leave it at asyncio's"
+        reason = (
+            f"the event loop policy asks for {type(probe).__module__}.{type(probe).__name__}; leave it at asyncio's"
+        )
     elif unpatched:
         reason = f"gevent has not patched {' and '.join(unpatched)}; call gevent.monkey.patch_all()"
     elif parking is not None and not issubclass(parking.ParkingSelector, selectors.DefaultSelector):

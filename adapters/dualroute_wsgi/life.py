@@ -109,7 +109,9 @@ class _Thread:
     """A thread that calls what it is given."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = (
+            queue.SimpleQueue()
+        )
         # A daemon: one that does not come to an end is not waited for.
         threading.Thread(target=self._work, name="dualroute-lifespan", daemon=True).start()
 

@@ -156,14 +156,18 @@ def held_sync(request: SyncRequest) -> Response:
 # Uploads
 
 
+def sizes_of(form: Any) -> dict[str, int]:
+    return {name: file.size for name, file in form.items()}
+
+
 def upload(request: SyncRequest) -> Response:
     with request.form() as form:
-        return JSONResponse({name: value.size for name, value in form.items()})
+        return JSONResponse(sizes_of(form))
 
 
 async def upload_async(request: Request) -> Response:
     async with request.form() as form:
-        return JSONResponse({name: value.size for name, value in form.items()})
+        return JSONResponse(sizes_of(form))
 
 
 # Websockets

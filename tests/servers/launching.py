@@ -188,9 +188,7 @@ SERVERS = (
 )
 
 
-GEVENT = replace(
-    _gunicorn("gunicorn-gevent", "wsgi", "-k", "gevent", **_GUNICORN_WSGI), modules=("gunicorn", "gevent")
-)
+GEVENT = replace(_gunicorn("gunicorn-gevent", "wsgi", "-k", "gevent", **_GUNICORN_WSGI), modules=("gunicorn", "gevent"))
 """Whose threads are greenlets.  It answers for what a thread may do otherwise there, and is gunicorn for the rest."""
 
 

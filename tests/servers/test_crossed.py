@@ -88,7 +88,7 @@ class Lane:
             except (asyncio.IncompleteReadError, ConnectionError) as error:
                 self.close()
                 # A server may give up a connection that it has kept; a request that met with that is sent again.
-                if not is_kept or getattr(error, "partial", b""):
+                if not is_kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
                     raise
                 continue
             first, *lines = head.decode().split("\r\n")[:-2]

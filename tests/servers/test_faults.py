@@ -95,9 +95,7 @@ def fail(server: Running, token: str, where: str, colour: str) -> None:
         assert failing_half_way(server, f"/fail/stream/{colour}", token) == (b"first", not server.server.cut_download)
         return
     with connected(server) as wire:
-        wire.send(
-            f"GET /fail/{where}/{colour}?token={token} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
-        )
+        wire.send(f"GET /fail/{where}/{colour}?token={token} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
         answer = wire.read()
     assert b"Traceback" not in answer.body
     assert token.encode() not in answer.body

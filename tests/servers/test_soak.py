@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import sys
 import time
@@ -19,6 +20,8 @@ import pytest
 from tests.servers.conftest import Start, client_of
 from tests.servers.launching import BOUND, Running, by_name, eventually
 from tests.servers.test_crossed import Lane
+
+logger = logging.getLogger(__name__)
 
 FULL = os.environ.get("DUALROUTE_TEST_FULL") == "1"
 SECONDS = 600.0 if FULL else 60.0
@@ -44,7 +47,10 @@ class Soak(Lane):
         await asyncio.sleep(0.005)
 
     async def _upload(self, number: int, token: str, colour: str) -> None:
-        parts = {"token": ("", token.encode()), "file": ('; filename="f"', bytes(1_500_000 if number % 16 == 5 else 2_000))}
+        parts = {
+            "token": ("", token.encode()),
+            "file": ('; filename="f"', bytes(1_500_000 if number % 16 == 5 else 2_000)),
+        }
         body = b"".join(
             f'--x\r\nContent-Disposition: form-data; name="{name}"{further}\r\n\r\n'.encode() + content + b"\r\n"
             for name, (further, content) in parts.items()
@@ -133,7 +139,7 @@ def test_nothing_piles_up(start: Start) -> None:
     soak(servers, WARM_UP, numbers)
     before = [measured(server) for server in servers]
     done = soak(servers, SECONDS - WARM_UP, numbers)
-    print(f"{sum(done.values())} exchanges: {dict(done)}")
+    logger.info("%d exchanges: %s", sum(done.values()), dict(done))
     assert {"websocket", "upload def", "upload async", "vanished in download", "vanished in upload"} <= set(done)
     for server, start_counts in zip(servers, before, strict=True):
         allowed = {**start_counts, "memory": start_counts["memory"] + _growth(start_counts["memory"])}
@@ -142,7 +148,7 @@ def test_nothing_piles_up(start: Start) -> None:
             return all(now[name] <= allowed[name] for name in ("memory", "threads", "files", "tasks", "loops"))
 
         after = measured(server, is_flat)
-        print(f"{server.server}: {start_counts} -> {after}")
+        logger.info("%s: %s -> %s", server.server, start_counts, after)
         assert after["pid"] == start_counts["pid"]
         assert is_flat(after), f"{server.server}: {start_counts} became {after}"
         assert "Traceback" not in server.output
