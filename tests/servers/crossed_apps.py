@@ -136,10 +136,13 @@ async def counts(request: Request) -> Response:
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process holds, as far as the system tells."""
+    """Return how many bytes of memory this process has filled, as far as the system tells.
+
+    Pages of program files are left out: they come and go as the machine has room for them.
+    """
     try:
         with open("/proc/self/smaps_rollup") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Rss:"))
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Anonymous:"))
     except OSError:
         return 0
 
