@@ -53,6 +53,8 @@ class DualRoute(RouteDeclarations, Servable):
             ``@contextlib.contextmanager``.  The keys of the dict that it yields are attributes of `request.state` and
             `websocket.state`.
         max_threads: how many `def` handlers may run at once under ASGI.
+        max_waiting: how many requests may wait there for one of those threads; the next one that needs a thread is
+            answered 503 (`TooBusy`).  Under WSGI requests wait in the server, before they reach the app.
         default_host: the host that `DefaultHostMatches` rules go by.
         debug: True to have an error that nobody handles answered by a page that shows it: see `ServerErrorMiddleware`.
             It shows source code and variables, so it is for development alone.
@@ -79,6 +81,7 @@ class DualRoute(RouteDeclarations, Servable):
         timeout: float | None = None,
         lifespan: LifespanFunction | None = None,
         max_threads: int = 40,
+        max_waiting: int = 1000,
         default_host: str | None = None,
         debug: bool = False,
         asgi_middleware: Sequence[Callable[[Any], Any]] = (),
@@ -90,6 +93,8 @@ class DualRoute(RouteDeclarations, Servable):
             raise TypeError("DualRoute takes its routes first; write debug=True, and routes=")
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
+        if max_waiting < 0:
+            raise ValueError(f"max_waiting must be at least 0, not {max_waiting}")
         if fallback_on_405 and fallback is None:
             raise ValueError("fallback_on_405 needs a fallback")
         self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=fallback)
@@ -105,6 +110,7 @@ class DualRoute(RouteDeclarations, Servable):
         for key, handler in (exception_handlers or {}).items():
             self.add_exception_handler(key, handler)
         self.max_threads = max_threads
+        self.max_waiting = max_waiting
         self.default_host = default_host
         self.asgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(asgi_middleware)
         self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(wsgi_middleware)

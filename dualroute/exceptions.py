@@ -17,6 +17,7 @@ __all__ = [
     "MultiPartException",
     "NoMatchFound",
     "ResponseCut",
+    "TooBusy",
     "WebSocketDisconnect",
     "WebSocketException",
 ]
@@ -98,6 +99,13 @@ class HandlerTimeout(HTTPException):
     def __init__(self, timeout: float) -> None:
         super().__init__(503, f"Service Unavailable: there was no answer within {timeout:g} s")
         self.timeout = timeout
+
+
+class TooBusy(HTTPException):
+    """A request needs a thread, and too many wait for one already: status 503.  It may be sent again in a second."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "Service Unavailable: too many requests wait", headers={"retry-after": "1"})
 
 
 class ClientDisconnect(Exception):

@@ -11,7 +11,8 @@ function that takes one argument, or further ones that are parameters of the pat
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dualroute.bodies import BUFFER_SIZE
@@ -20,6 +21,7 @@ from dualroute.datastructures import MutableHeaders
 from dualroute.exceptions import ClientDisconnect, HTTPException
 from dualroute.exchange import Call
 from dualroute.handlers import Handler
+from dualroute.matching import MAX_DEPTH
 from dualroute.responses import Response
 from dualroute.serving import Servable
 
@@ -37,9 +39,12 @@ __all__ = [
     "ForeignApp",
     "MountedResponse",
     "foreign_app",
+    "note_depth",
     "protocol_of",
     "require_made_for",
 ]
+
+logger: logging.Logger = logging.getLogger("dualroute")
 
 DEFAULT_MAX_THREADS = 40
 
@@ -88,6 +93,22 @@ class MountedResponse(Response):
 
 INSIDE = "dualroute.inside"
 """Where the scope or environ that a middleware is given leads to its `Crossing`."""
+
+
+_DEPTH = "dualroute.depth"
+
+
+def note_depth(connection: HTTPConnection, given: MutableMapping[str, Any], app: ForeignApp) -> None:
+    """Note in the scope or environ that an app is given how many apps it is inside of.
+
+    Raises HTTPException(404) where there are more than `MAX_DEPTH`: one that has been mounted inside itself has no end.
+    """
+    outside = connection._environ if connection._environ is not None else connection._given_scope
+    depth = 1 + ((outside or {}).get(_DEPTH) or 0)
+    if depth > MAX_DEPTH:
+        logger.warning("%s leads back into itself, and was left after %d times: 404", app.described(), MAX_DEPTH)
+        raise HTTPException(404)
+    given[_DEPTH] = depth
 
 
 class Crossing:

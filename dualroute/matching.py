@@ -14,7 +14,8 @@ Every router has one `Table`, and declared order decides in it; the rest only ma
   walk.
 
 An entry with a table of its own (`child`) that finds nothing inside declines, and the next entry is tried.  What is
-inside need not be a table: anything that is asked like one will do (`Finder`), such as a rule router.
+inside need not be a table: anything that is asked like one will do (`Finder`), such as a rule router.  One that leads
+back into itself without a step along the path declines at once, and so does whatever lies deeper than `MAX_DEPTH`.
 
 The matcher takes plain values and returns plain values: it sees neither scope nor environ nor request.  A miss
 carries its reasons, from which 405 and its ``Allow`` are made.
@@ -32,6 +33,7 @@ from dualroute.paths import Digits, Literal, Pattern, Segment, Tail, Template, W
 
 __all__ = [
     "HTTP",
+    "MAX_DEPTH",
     "WEBSOCKET",
     "Entry",
     "Finder",
@@ -50,6 +52,9 @@ HTTP = 0
 """The kind of a request."""
 WEBSOCKET = 1
 """The kind of a websocket handshake."""
+
+MAX_DEPTH = 50
+"""How many mounts, hosts, defaults and rules a match may lie inside of: one mounted inside itself has no end."""
 
 _ANY_HOST = re.compile("[^/]+").fullmatch
 
@@ -194,6 +199,30 @@ class Miss:
     allowed: frozenset[str] = frozenset()
     partial: bool = False
     trail: tuple[Any, ...] = ()
+    # Where it is looked: in which finder, from which segment on, and inside what.
+    _finder: Finder | None = None
+    _at: int = 0
+    _outer: Miss | None = None
+    _depth: int = 0
+
+    def inside(self, finder: Finder, at: int) -> Miss | None:
+        """Return one for a search in `finder` from segment `at` on, or None where that is not to be searched."""
+        outer: Miss | None = self
+        while outer is not None and outer._at == at:
+            if outer._finder is finder:
+                return None
+            outer = outer._outer
+        if self._depth == MAX_DEPTH:
+            return None
+        inner = Miss()
+        inner._finder, inner._at, inner._outer, inner._depth = finder, at, self, self._depth + 1
+        return inner
+
+    def anew(self) -> Miss:
+        """Return one for another search at the same place."""
+        miss = Miss()
+        miss._finder, miss._at, miss._outer, miss._depth = self._finder, self._at, self._outer, self._depth
+        return miss
 
 
 Hit: TypeAlias = tuple[int, Entry, tuple[str, ...], int]
@@ -632,7 +661,9 @@ def enter(
             miss.partial = True
             miss.trail = entry.trail
         return None
-    inner = Miss()
+    inner = miss.inside(child, at)
+    if inner is None:
+        return None
     found = child.match(kind, method, host, segments, at, inner, given)
     if found is None and not inner.partial:
         found = child.match_default(kind, method, host, segments, at, inner, given)

@@ -14,6 +14,7 @@ Every route is an app too: handed to a server by itself, it answers 404 to what 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.datastructures import URLPath
@@ -52,6 +53,21 @@ __all__ = [
 
 _E = TypeVar("_E", bound="Endpoint")
 _W = TypeVar("_W", bound="WebSocketHandler")
+_T = TypeVar("_T")
+
+_asked: ContextVar[frozenset[Any]] = ContextVar("dualroute_asked", default=frozenset())
+
+
+def _ask_once(question: tuple[Any, ...], ask: Callable[[], _T], nothing: _T) -> _T:
+    """Return what `ask` returns, or `nothing` within the same question: a router may be mounted inside itself."""
+    asked = _asked.get()
+    if question in asked:
+        return nothing
+    token = _asked.set(asked | {question})
+    try:
+        return ask()
+    finally:
+        _asked.reset(token)
 
 
 class Container(BaseRoute):
@@ -124,7 +140,8 @@ class Container(BaseRoute):
         return kinds, None if "*" in self.handlers else frozenset(self.handlers)
 
     def names(self) -> Iterator[str]:
-        inside = self.router.names() if self.router is not None else iter(())
+        router = self.router
+        inside: list[str] = [] if router is None else _ask_once(("names", router), lambda: list(router.names()), [])
         if self.name is None:
             yield from inside
         else:
@@ -136,8 +153,12 @@ class Container(BaseRoute):
         if name == self.name:
             yield (*own, "path")
         inner = self._inner_name(name)
-        if inner is not None and self.router is not None:
-            yield from ((*own, *params) for params in self.router.signatures(inner))
+        router = self.router
+        if inner is not None and router is not None:
+            inside: list[tuple[str, ...]] = _ask_once(
+                ("signatures", router, inner), lambda: list(router.signatures(inner)), []
+            )
+            yield from ((*own, *params) for params in inside)
 
     def _inner_name(self, name: str) -> str | None:
         """Return `name` as the routes inside know it, or None where it is none of theirs."""
@@ -154,9 +175,10 @@ class Container(BaseRoute):
         if name == self.name and rest.keys() == {"path"}:
             return own, URLPath("/" + quote_path(str(rest["path"]).lstrip("/")))
         inner = self._inner_name(name)
-        if self.router is None or inner is None:
+        router = self.router
+        if router is None or inner is None:
             return None
-        inside = self.router.reverse(inner, rest)
+        inside = _ask_once(("path", router, inner, *sorted(rest)), lambda: router.reverse(inner, rest), None)
         return None if inside is None else (own, inside)
 
     def reverse(self, name: str, params: Mapping[str, Any]) -> URLPath | None:
@@ -171,9 +193,10 @@ class Container(BaseRoute):
         if name == self.name and len(rest) == 1:
             return self.reverse(name, {**own, "path": rest[0]})
         inner = self._inner_name(name)
-        if self.router is None or inner is None:
+        router = self.router
+        if router is None or inner is None:
             return None
-        inside = self.router.reverse_args(inner, rest)
+        inside = _ask_once(("path", router, inner, len(rest)), lambda: router.reverse_args(inner, rest), None)
         return None if inside is None else self._around(own, inside)
 
     def _around(self, own: dict[str, Any], inside: URLPath) -> URLPath:

@@ -9,6 +9,7 @@ opening it, and reading the first of it.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
 import os
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["ENCODINGS", "HASHED_NAME", "StaticFiles"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
+
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO))
+"""What an error is that says nothing of the file."""
 
 ENCODINGS: dict[str, str] = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """The content codings that a file may be there in, and what its name then ends in; the first is the best."""
@@ -266,7 +270,8 @@ class StaticFiles(Servable):
             scope: the request, which is the mapping that its scope is.
             status_code: the HTTP status.
 
-        Raises HTTPException(404) for one that has disappeared, or can't be read.
+        Raises HTTPException(404) for one that has disappeared, or can't be read, and OSError where that is not the
+        file's fault: no file can be opened for want of a descriptor, say.
         """
         path, request = os.fspath(full_path), scope
         headers: dict[str, str] = {}
@@ -287,6 +292,8 @@ class StaticFiles(Servable):
             except (OSError, ValueError) as error:
                 if isinstance(error, PermissionError):
                     logger.warning("the static file %s can't be read: %s", printable(name), error.strerror)
+                elif isinstance(error, OSError) and error.errno in _SHORTAGES:
+                    raise  # it may be there, and a cache would keep a 404
                 continue
             media_type = guess_media_type(path) or "application/octet-stream"
             if encoding is not None:

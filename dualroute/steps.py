@@ -93,7 +93,7 @@ class Search:
 
     def with_method(self, method: str) -> Search:
         """Return the same search for another method, with reasons of its own."""
-        return Search(self.kind, method, self.host, self.segments, self.start, Miss(), self.given)
+        return Search(self.kind, method, self.host, self.segments, self.start, self.miss.anew(), self.given)
 
     def enter(self, entry: Entry) -> Found | None:
         """Return the match behind an entry that the path leads to, or None with the reasons noted."""

@@ -44,6 +44,9 @@ GRACE = 5.0
 DEFAULT_MAX_THREADS = 40
 """How many `def` handlers of an app without a setting of its own may run at once."""
 
+DEFAULT_MAX_WAITING = 1000
+"""How many requests may wait for a thread, for an app without a setting of its own."""
+
 
 class ASGIAdapter:
     """A DualRoute, a Router or another servable object as an ASGI application.
@@ -51,13 +54,16 @@ class ASGIAdapter:
     Args:
         app: the object.
         max_threads: how many `def` handlers may run at once; the app's own setting, or 40, where it is None.
+        max_waiting: how many requests may wait for a thread; the app's own setting, or 1000, where it is None.
     """
 
-    def __init__(self, app: Servable, *, max_threads: int | None = None) -> None:
+    def __init__(self, app: Servable, *, max_threads: int | None = None, max_waiting: int | None = None) -> None:
         self.app = app
         if max_threads is None:
             max_threads = int(getattr(app, "max_threads", DEFAULT_MAX_THREADS))
-        self.threads: ThreadPool = ThreadPool(max_threads)
+        if max_waiting is None:
+            max_waiting = int(getattr(app, "max_waiting", DEFAULT_MAX_WAITING))
+        self.threads: ThreadPool = ThreadPool(max_threads, max_waiting)
         self._dispatcher = app.dispatcher
         self._lives: Lives | None = Lives(self._dispatcher.router, self.threads)
 
@@ -78,7 +84,7 @@ class ASGIAdapter:
             if alone is not None and alone.is_async:
                 direct = alone
             if direct is None:
-                response = await self._drive(exchange(plan, request), request, plan)
+                response = await self._drive(exchange(plan, request), request, plan, refusable=True)
             elif plan.middleware and direct is not alone:
                 response = await self._pass(plan, request, direct)
             else:
@@ -126,7 +132,7 @@ class ASGIAdapter:
         """Answer by a function in middleware, without an exchange as long as nobody asks for anything else."""
         entered = enter(plan, request)
         if not isinstance(entered, list):
-            return await self._drive(entered, request, plan)
+            return await self._drive(entered, request, plan, refusable=True)
         try:
             if direct.is_async:
                 response = await direct.invoke(request)
@@ -139,9 +145,9 @@ class ASGIAdapter:
         finished = finish(plan, request, response, entered)
         return finished if isinstance(finished, Response) else await self._drive(finished, request, plan)
 
-    async def _drive(self, exchange: Exchange, request: Any, plan: Plan) -> Response | None:
+    async def _drive(self, exchange: Exchange, request: Any, plan: Plan, *, refusable: bool = False) -> Response | None:
         limit: TimeLimit | None = None if plan.timeout is None else request._channel.time_limit
-        response = await drive(exchange, self.threads, lambda: request._channel, limit)
+        response = await drive(exchange, self.threads, lambda: request._channel, limit, refusable=refusable)
         if limit is not None:
             limit.is_over = True
         return response

@@ -86,7 +86,7 @@ class BridgedChannel(ReceiveChannel):
             asyncio.run_coroutine_threadsafe(self.send_event(message), self._loop).result()
 
     async def drive_async(self, exchange: Generator[Any, Any, _T]) -> _T:
-        return await drive(exchange, self._pool(), lambda: self, self.time_limit)
+        return await drive(exchange, self._pool(), lambda: self, self.time_limit, refusable=True)
 
     def drive(self, exchange: Generator[Any, Any, _T]) -> _T:
         assert self._loop is not None, "prepare() comes before a thread"

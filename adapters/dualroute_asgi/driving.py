@@ -38,6 +38,8 @@ async def drive(
     pool: ThreadPool,
     channel: Callable[[], BridgedChannel] | None = None,
     limit: TimeLimit | None = None,
+    *,
+    refusable: bool = False,
 ) -> _T:
     """Perform what an exchange asks for until it returns.
 
@@ -46,11 +48,16 @@ async def drive(
         pool: the threads for each `def`.
         channel: returns that of its request, if it has to do with one that came over ASGI; most have no need of it.
         limit: the time that there is for it, if that is limited.
+        refusable: True where nothing was done for the request yet, so that it may be refused for want of a thread.
     """
     try:
         call = exchange.send(None)
         while True:
             try:
+                if refusable and not call.inline and (call.handler is not None or not call.is_async):
+                    refusable = False
+                    if not call.is_async:
+                        pool.require_room()
                 if limit is not None and limit.applies_to(call):
                     outcome = await _within(limit, call, pool, channel and channel())
                 elif call.is_async:
@@ -73,6 +80,7 @@ async def drive(
 async def call_in_thread(handler: Handler, request: Any, pool: ThreadPool) -> Any:
     """Call a `def` of a route with a request, in a thread; return what it returns."""
     channel: BridgedChannel = request._channel
+    pool.require_room()
     if channel.prepare(BUFFER_SIZE):
         await channel.read_ahead()
     return await pool.run(handler.invoke, (request,), on_cancel=channel.give_up, pace=handler)
@@ -206,20 +214,16 @@ class LoopVisits:
     def _run(self, call: Call) -> Any:
         context = copy_context()
         pool = threads.get()
-        assert isinstance(pool, ThreadPool), "who serves a request has said which its threads are"
-        context.run(threads.set, pool.inner)
+        assert isinstance(pool, ThreadPool), "this thread's own pool has said which threads there are for the inside"
         outcome: Future[Any] = Future()
         limit = self._limit
-        if limit is not None and limit.applies_to(call):
-            coroutine = _within(limit, call, pool.inner, None)
-        else:
-            coroutine = _awaited(call)
+        is_timed = limit is not None and limit.applies_to(call)
+        coroutine = _within(limit, call, pool, None) if limit is not None and is_timed else _awaited(call)
         self._loop.call_soon_threadsafe(self._begin, coroutine, context, outcome)
         try:
             return outcome.result()
         finally:
             del outcome  # its exception would hold this frame, and this frame it
-            context.run(threads.set, pool)
             bind_all(context)
 
     def _begin(self, coroutine: Coroutine[Any, Any, Any], context: Context, outcome: Future[Any]) -> None:

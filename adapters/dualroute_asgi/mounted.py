@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, ClassVar
 
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ClientDisconnect, WebSocketDisconnect
 from dualroute.exchange import stream_failed
 from dualroute.failures import note
-from dualroute.foreign import INSIDE, AppBroken, ForeignApp
+from dualroute.foreign import INSIDE, AppBroken, ForeignApp, note_depth
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
 from dualroute_asgi.life import Life
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["ASGIApp"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
+
+_starting: ContextVar[tuple[ASGIApp, ...]] = ContextVar("dualroute_starting", default=())
+"""The apps whose start-up is under way around here."""
 
 
 class ASGIApp(ForeignApp):
@@ -166,6 +170,7 @@ class ASGIApp(ForeignApp):
         scope = connection.foreign_scope()
         if INSIDE in scope:
             del scope[INSIDE]
+        note_depth(connection, scope, self)
         life = self._lives.get(asyncio.get_running_loop()) if self._lives else None
         if life is not None and life.state:
             state = scope["state"]
@@ -182,9 +187,16 @@ class ASGIApp(ForeignApp):
 
     async def startup(self) -> None:
         """Run the application's start-up, if it has one.  Raises RuntimeError where it says that it failed."""
+        around = _starting.get()
+        if self in around:
+            return  # it leads back into itself: this is a part of its start-up
         loop = asyncio.get_running_loop()
-        life = Life(self)
-        await life.start()
+        token = _starting.set((*around, self))
+        try:
+            life = Life(self)
+            await life.start()
+        finally:
+            _starting.reset(token)
         self._lives[loop] = life
 
     async def shutdown(self, grace: float) -> None:

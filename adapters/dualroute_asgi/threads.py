@@ -9,17 +9,22 @@ with their tracebacks, a bound on the threads, and none of them before the first
 from __future__ import annotations
 
 import asyncio
+import logging
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from queue import SimpleQueue
 from typing import Any, Protocol
 
+from dualroute.concurrency import threads
 from dualroute.contexts import bind_all
+from dualroute.exceptions import TooBusy
 from dualroute.exchange import raised
 
 __all__ = ["Pace", "Receiver", "ThreadPool"]
+
+logger: logging.Logger = logging.getLogger("dualroute")
 
 BRIEFLY = 0.0001
 """How many seconds at most the event loop stands still for the only call under way."""
@@ -168,12 +173,18 @@ _Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
 class ThreadPool:
     """At most `size` threads, started when they are needed and kept.
 
+    What is called in one finds other threads where it asks for some: see `inner`.
+
     Args:
         size: how many calls may run at once; further ones wait their turn.
+        max_waiting: how many may wait before `require_room` refuses, or None.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, max_waiting: int | None = None) -> None:
         self.size = size
+        self.max_waiting = max_waiting
+        # Said once, until the threads have caught up.
+        self._is_refusing = False
         self._crew = _Crew()
         self._pace = _AnyPace()
         # How many calls in a row were the only ones.
@@ -185,10 +196,33 @@ class ThreadPool:
 
     @property
     def inner(self) -> ThreadPool:
-        """As many threads again, for what threads of this pool wait for."""
+        """As many threads again, for what threads of this pool wait for.
+
+        Threads that wait for one another's turn would wait for ever: so `dualroute.concurrency.threads` is bound to
+        these, and not to the pool itself, in all that its threads call, and in the tasks that begin there.
+        """
         if self._inner is None:
-            self._inner = ThreadPool(self.size)
+            self._inner = ThreadPool(self.size, self.max_waiting)
         return self._inner
+
+    def require_room(self) -> None:
+        """Raise TooBusy where all threads are taken and as many calls wait for one as may."""
+        crew = self._crew
+        if self.max_waiting is None or crew.threads < self.size:
+            return
+        waiting = crew.waiting - crew.idle
+        if waiting < self.max_waiting:
+            if waiting <= 0:
+                self._is_refusing = False
+            return
+        if not self._is_refusing:
+            self._is_refusing = True
+            logger.error(
+                "all %d threads are taken and %d calls wait for one: what needs a thread is answered 503 for now",
+                self.size,
+                waiting,
+            )
+        raise TooBusy
 
     async def run(
         self,
@@ -228,7 +262,7 @@ class ThreadPool:
     def start(self, function: Callable[..., Any], args: tuple[Any, ...], receiver: Receiver) -> Context:
         """Have `function` called in a thread and `receiver` told; return the context that it runs in."""
         context = copy_context()
-        self._crew.take((context, function, args, receiver), self.size)
+        self._crew.take((context, _within, (self.inner, function, args), receiver), self.size)
         return context
 
     def note_start(self, receiver: Receiver, pace: Pace | None) -> None:
@@ -282,11 +316,20 @@ class ThreadPool:
             self._inner.close()
 
 
+def _within(inner: ThreadPool, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call a function where `inner` are the threads to be found."""
+    token = threads.set(inner)
+    try:
+        return function(*args)
+    finally:
+        threads.reset(token)
+
+
 class _Crew:
     """The threads of a pool from one close() to the next."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.threads = 0
         self.idle = 0

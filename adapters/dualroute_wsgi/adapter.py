@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextvars import Context, copy_context
-from threading import Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from dualroute.applications import loop_side
@@ -40,7 +40,7 @@ from dualroute.serving import Servable
 from dualroute.streams import BodyFailed, BodyStream, close_all, is_native
 from dualroute.timeouts import TimeLimit
 from dualroute.types import Environ, StartResponse
-from dualroute_wsgi import process
+from dualroute_wsgi import greenlets, process
 from dualroute_wsgi.body import HandOverChannel
 from dualroute_wsgi.driving import drive, run_async, until_elsewhere
 from dualroute_wsgi.mounted import Reply
@@ -94,9 +94,9 @@ class WSGIAdapter:
         self._ready_in = 0
         self._lifespan: Lifespan | None = None
         # By process: one that was forked while it was held would be held for ever in the child.
-        self._locks: dict[int, Lock] = {}
+        self._locks: dict[int, threading.Lock] = {}
         self._doomed = False
-        self._places = Semaphore(int(getattr(app, "max_threads", DEFAULT_MAX_THREADS)))
+        self._places = threading.Semaphore(int(getattr(app, "max_threads", DEFAULT_MAX_THREADS)))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -192,7 +192,7 @@ class WSGIAdapter:
         Raises RuntimeError for what failed.
         """
         pid = process.pid
-        with self._locks.setdefault(pid, Lock()):
+        with self._locks.setdefault(pid, threading.Lock()):
             lifespan, self._lifespan = self._lifespan, None
             if self._ready_in == pid:
                 self._ready_in = -1
@@ -210,7 +210,7 @@ class WSGIAdapter:
         """
         pid = process.pid
         # One thread does it, and the others wait.
-        with self._locks.setdefault(pid, Lock()):
+        with self._locks.setdefault(pid, threading.Lock()):
             if self._ready_in == pid:
                 return
             if self._doomed:
@@ -219,6 +219,8 @@ class WSGIAdapter:
                 paths = websocket_paths(self._dispatcher.router)
                 if paths:
                     logger.warning("WSGI has no websockets: %s can only be served by an ASGI server", ", ".join(paths))
+                if (obstacle := greenlets.obstacle()) is not None:
+                    logger.error("%s", obstacle)
             lifespan = Lifespan(self._dispatcher.router)
             self._lifespan = None
             if lifespan.needed():
@@ -310,7 +312,7 @@ class _Served:
         """
         limit = self.channel.time_limit
         if limit is not None and limit.stragglers:
-            Thread(target=self._end_later, args=(limit,), name="dualroute-ending", daemon=True).start()
+            threading.Thread(target=self._end_later, args=(limit,), name="dualroute-ending", daemon=True).start()
         else:
             self._end()
 

@@ -10,10 +10,11 @@ Nothing here loads an event loop.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,7 +83,7 @@ class Desk:
 
     def __init__(self) -> None:
         # Errands, pieces of a body, and each visit when it is over.
-        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.get_ident()
 
     # On the event loop.

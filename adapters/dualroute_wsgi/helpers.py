@@ -6,10 +6,10 @@ They are started when they are needed and kept; none of them keeps a process fro
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from queue import SimpleQueue
 from typing import Any
 
 from dualroute_wsgi.desk import Desk
@@ -64,7 +64,7 @@ class _Crew:
     """The threads of a process."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Callable[[], None], Callable[[], None]]] = SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
 

@@ -8,10 +8,10 @@ Python starts no threads any more.
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import Any
 
 from dualroute.exchange import Call
@@ -109,7 +109,9 @@ class _Thread:
     """A thread that calls what it is given."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = (
+            queue.SimpleQueue()
+        )
         # A daemon: one that does not come to an end is not waited for.
         threading.Thread(target=self._work, name="dualroute-lifespan", daemon=True).start()
 

@@ -24,6 +24,7 @@ from dualroute.concurrency import threads
 from dualroute.contexts import bind_all
 from dualroute.lifespan import Lifespan
 from dualroute.streams import BodyStream, KeepAlive
+from dualroute_wsgi import greenlets
 from dualroute_wsgi.desk import Desk
 from dualroute_wsgi.life import Living
 from dualroute_wsgi.parking import ParkingLoop
@@ -231,9 +232,11 @@ class Pour:
 
 
 class WorkerLoop:
-    """An event loop in a thread."""
+    """An event loop in a thread.  Raises RuntimeError where threads are greenlets, and it would stop all of them."""
 
     def __init__(self) -> None:
+        if (obstacle := greenlets.obstacle()) is not None:
+            raise RuntimeError(obstacle)
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._hand_over: Callable[..., object] = self.loop.call_soon_threadsafe
         if type(self.loop) is asyncio.SelectorEventLoop:  # so no policy asks for another kind

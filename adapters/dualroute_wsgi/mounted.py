@@ -15,7 +15,15 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from dualroute.bodies import BUFFER_SIZE, CHUNK_SIZE, Channel, streamable
 from dualroute.exceptions import BodyTooLarge, ClientDisconnect
-from dualroute.foreign import DEFAULT_MAX_THREADS, INSIDE, AppBroken, ForeignApp, MountedResponse, StreamingHandler
+from dualroute.foreign import (
+    DEFAULT_MAX_THREADS,
+    INSIDE,
+    AppBroken,
+    ForeignApp,
+    MountedResponse,
+    StreamingHandler,
+    note_depth,
+)
 from dualroute.translation import environ_from_scope, has_untrue_length, wsgi_text
 from dualroute.types import Environ, ExcInfo
 
@@ -108,6 +116,7 @@ class WSGIApp(ForeignApp):
         if given is None or request._opener is None or _may_bring_body(given):
             return None
         environ = dict(given)
+        note_depth(request, environ, self)
         self._place(request, environ, mounted)
         if "wsgi.file_wrapper" not in environ:
             environ["wsgi.file_wrapper"] = FileWrapper
@@ -162,6 +171,7 @@ class WSGIApp(ForeignApp):
         if not length_counts:
             environ.pop("CONTENT_LENGTH", None)
         environ.pop(INSIDE, None)
+        note_depth(request, environ, self)
         if channel.time_limit is not None:
             environ["wsgi.multithread"] = True  # what is answered for may go on beside the next request
         environ["wsgi.input_terminated"] = True

@@ -7,6 +7,9 @@ event loop has no socket to watch but the other end of that pipe.  It then waits
 No wake-up is lost in going from one to the other.  Who has work puts it down, then opens the gate, then looks where
 the loop waits, and writes to the pipe unless that is at the gate.  The loop says where it is going to wait, then looks
 for work, and then waits; and an open gate stays open for who comes to it later.
+
+Where threads are greenlets they share what asyncio keeps by thread: which event loop is running.  There the loop says
+that it is running only while it does not wait, and so a `def` may run an event loop of its own meanwhile.
 """
 
 from __future__ import annotations
@@ -19,13 +22,15 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, TypeVarTuple
 
-__all__ = ["ParkingLoop"]
+from dualroute_wsgi import greenlets
+
+__all__ = ["ParkingLoop", "ParkingSelector"]
 
 _Args = TypeVarTuple("_Args")
 _Job = tuple[Callable[..., object], tuple[Any, ...]]
 
 
-class _ParkingSelector(selectors.DefaultSelector):
+class ParkingSelector(selectors.DefaultSelector):
     """The selector of such a loop, in which it waits."""
 
     def __init__(self) -> None:
@@ -45,28 +50,48 @@ class _ParkingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         jobs = self.jobs
         self.is_at_gate = len(self.get_map()) == 1  # the pipe
-        if jobs:
-            timeout = 0
-        events: list[tuple[selectors.SelectorKey, int]] = []
+        events = self.wait(0 if jobs else timeout)
+        while jobs:
+            function, args = jobs.popleft()
+            function(*args)
+        return events
+
+    def wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait where it was said, `timeout` seconds at most; return what sockets are ready."""
         if not self.is_at_gate:
-            events = super().select(timeout)
-        elif timeout is None:
+            return super().select(timeout)
+        if timeout is None:
             self._gate.acquire()
         elif timeout > 0:
             self._gate.acquire(timeout=timeout)
         else:
             self._gate.acquire(blocking=False)
-        while jobs:
-            function, args = jobs.popleft()
-            function(*args)
-        return events
+        return []
+
+
+class _GreenletSelector(ParkingSelector):
+    """The selector of such a loop that runs in a greenlet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Those of other greenlets come and go while this one waits, and never otherwise.
+        self._other: asyncio.AbstractEventLoop | None = None
+
+    def wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        own = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._other)
+        try:
+            return super().wait(timeout)
+        finally:
+            self._other = asyncio._get_running_loop()
+            asyncio._set_running_loop(own)
 
 
 class ParkingLoop(asyncio.SelectorEventLoop):
     """Such an event loop."""
 
     def __init__(self) -> None:
-        self._parking = _ParkingSelector()
+        self._parking = _GreenletSelector() if greenlets.are_threads() else ParkingSelector()
         super().__init__(self._parking)
 
     def hand_over(self, function: Callable[..., object], *args: Any) -> None:

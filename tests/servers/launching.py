@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["APPS", "SERVERS", "Running", "Server", "by_name", "eventually"]
+__all__ = ["APPS", "GEVENT", "SERVERS", "Running", "Server", "by_name", "eventually"]
 
 APPS = Path(__file__).parent
 """The folder of the module `apps`."""
@@ -197,6 +197,10 @@ SERVERS = (
         name_without_host="waitress.invalid",
     ),
 )
+
+
+GEVENT = replace(_gunicorn("gunicorn-gevent", "wsgi", "-k", "gevent", **_GUNICORN_WSGI), modules=("gunicorn", "gevent"))
+"""Whose threads are greenlets.  It answers for what a thread may do otherwise there, and is gunicorn for the rest."""
 
 
 def by_name(name: str) -> Server:
