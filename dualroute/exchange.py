@@ -763,7 +763,7 @@ def _default_answer(connection: HTTPConnection, error: Exception) -> Exchange:
         return (yield from connection.refuse(error))
     if isinstance(error, HTTPException):
         if isinstance(error, MalformedBody | BodyTooLarge) and not connection.form_refused:
-            logger.info("%s %s: %s", connection.method, connection.path, error.detail)
+            logger.info("%s %s: %s", connection.method, connection.printable_path, error.detail)
         return error.response()
     # The client sent less than it announced.  It is most likely gone, but may have closed only its own side.
     logger.info("%s %s: the request body was cut short", connection.method, connection.printable_path)

@@ -407,6 +407,10 @@ def followed(request: SyncRequest) -> Response:
     return Response()
 
 
+def read_json(request: SyncRequest) -> Response:
+    return Response(str(request.json()))
+
+
 @pytest.mark.parametrize(
     ("prefix", "logged"),
     [
@@ -414,6 +418,7 @@ def followed(request: SyncRequest) -> Response:
         ("body", "unhandled exception in the body"),
         ("closing", "failed at the end of"),
         ("form", "form can't be read"),
+        ("json", "not valid JSON"),
         ("static", "is no path to a static file"),
         ("slow", "took longer than"),
         ("socket", "handshake for"),
@@ -435,6 +440,7 @@ def test_a_path_does_not_break_a_line_of_the_log(
             Route("/body/{rest:path}", unfinished),
             Route("/closing/{rest:path}", followed),
             Route("/form/{rest:path}", read_form, methods=["POST"]),
+            Route("/json/{rest:path}", read_json),
             Mount("/static", app=StaticFiles(directory=tmp_path)),
             Route("/slow/{rest:path}", sleep, timeout=0.05),
             WebSocketRoute("/socket/{rest:path}", socket),
