@@ -134,6 +134,14 @@ class Channel:
         if self.too_large:
             raise BodyTooLarge(self.limit or 0)
 
+    def require_kept(self, limit: int | None) -> None:
+        """Raise BodyTooLarge where more was read than `limit`, whatever became of the error that reading gave.
+
+        Where another limit was set since, further in, that is answered for there.
+        """
+        if self.limit == limit:
+            self.require_within_limit()
+
     def _count(self, piece: bytes) -> bytes:
         """Take note of a piece, and return it.  Raises BodyTooLarge.  Only called where there is a limit."""
         assert self.limit is not None, "what is counted has a limit"

@@ -85,9 +85,11 @@ class ASGIApp(ForeignApp):
 
     async def _begin(self, request: Request, session: Session) -> Response:
         """Return the response of a session, which is closed when the request is over."""
+        channel = request._body_channel
+        limit = channel.limit
         try:
             response = await session.begin()
-            request._body_channel.require_within_limit()
+            channel.require_kept(limit)
         except BaseException:
             await session.aclose()
             raise

@@ -128,13 +128,13 @@ class WSGIApp(ForeignApp):
     def _reply(self, request: SyncRequest, environ: Environ, channel: Channel) -> Response:
         """Call the application, and return its response."""
         reply = Reply(self, environ, request)
+        limit = channel.limit
         try:
             response = reply.begin()
-            # Whatever the application made of the error that reading gave it.
-            channel.require_within_limit()
+            channel.require_kept(limit)
         except BaseException as error:
             reply.close()
-            channel.require_within_limit()
+            channel.require_kept(limit)
             if channel.cut_short and isinstance(error, Exception) and not isinstance(error, ClientDisconnect):
                 raise ClientDisconnect from error
             raise

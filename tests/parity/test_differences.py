@@ -17,6 +17,7 @@ import pytest
 
 from dualroute import DualRoute, Mount, PlainTextResponse, Request, Response, Route, StreamingResponse, SyncRequest
 from tests.parity.servers import Sent, as_sent_by_asgi, as_sent_by_wsgi, by_asgi, by_wsgi, environ_of, scope_of
+from tests.servers.wire_cases import CASES
 from tests.transports import call_wsgi
 
 ROOT = Path(__file__).parents[2]
@@ -149,20 +150,33 @@ def test_a_mounted_app_that_fails_in_a_body_that_is_not_sent_is_told_of_by_asgi_
     assert (by_wsgi_answer.status, by_wsgi_answer.error) == (200, "")
 
 
+def rows_below(heading: str) -> list[str]:
+    """Return the rows of the table in a section of the document."""
+    text = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| ")][2:]
+
+
 def named_tests() -> list[str]:
-    return re.findall(r"`(tests/[\w/]+\.py::\w+)`", (ROOT / "docs" / "parity.md").read_text(encoding="utf-8"))
+    return [name for row in rows_below("What is not") for name in re.findall(r"`(tests/[\w/]+\.py::\w+)`", row)]
 
 
 def test_each_difference_that_is_listed_has_its_test() -> None:
-    text = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
-    rows = [
-        line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| difference"))
-    ]
-    assert len(named_tests()) == len(rows) >= 8
+    assert len(named_tests()) == len(rows_below("What is not")) >= 8
     for name in named_tests():
         path, _, function = name.partition("::")
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_each_habit_of_a_server_that_is_listed_has_its_case() -> None:
+    rows = rows_below("What servers make of it")
+    assert len(rows) >= 8
+    known = {case.name.partition(" (")[0] for case in CASES}  # less the colour
+    for row in rows:
+        named = re.findall("`([^`]+)`", row.split("|")[-2])
+        assert named
+        assert set(named) <= known
 
 
 def test_each_test_of_a_difference_is_listed() -> None:

@@ -69,7 +69,6 @@ def test_whatever_is_drawn_is_the_same_by_both_protocols(theme: str, loop: Loop)
     assert refused < asked / 4, "too many tables are refused for the rest to show much"
 
 
-@pytest.mark.xfail(reason="under WSGI a body too large that nobody reads is refused there, under ASGI it is not")
 def test_a_body_limit_inside_an_asgi_middleware(loop: Loop) -> None:
     example = {
         "app": {
