@@ -79,12 +79,15 @@ class IntegerConvertor(Convertor[int]):
 
 
 class FloatConvertor(Convertor[float]):
-    """``float``: digits, and optionally a point and more digits."""
+    """``float``: digits, and optionally a point and more digits; not so many that it would be infinite."""
 
     regex = r"[0-9]+(\.[0-9]+)?"
 
     def convert(self, value: str) -> float:
-        return float(value)
+        number = float(value)
+        if math.isinf(number):
+            raise ValueError(f"{value[:20]}… is more than a float can be")
+        return number
 
     def to_string(self, value: float) -> str:
         number = float(value)
