@@ -94,6 +94,9 @@ class HTTPConnection(Generic[StateT]):
     is_websocket: ClassVar[bool] = False
     """True for a WebSocket."""
 
+    is_malformed: bool = False
+    """True where the target or the Host could not be read: the answer is 400, and what is told of them made up."""
+
     # Every connection has these; the rest is there once it is asked for, or told.
     _given_scope: Scope | None
     _environ: Environ | None

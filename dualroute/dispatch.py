@@ -199,14 +199,18 @@ class Dispatcher:
                 assert environ is not None, "there is a scope or an environ"
                 target = target_from_environ(environ)
         except HTTPException as error:
+            is_malformed = True
             scope, environ, target = _stand_ins(scope, environ)
             plan, params, mounted, args = self._refuse(error, HTTP)
         else:
+            is_malformed = False
             try:
                 plan, params, mounted, args = self._route(target, scope, environ)
             except Exception as error:  # a convertor of the user's, most likely; answered like an error in a handler
                 plan, params, mounted, args = self._miss(error, ())
         request = self._opened(scope, environ, plan, opener, lifespan)
+        if is_malformed:
+            request.is_malformed = True
         request._target = target
         request.matched(params, mounted, args)
         return request, plan
@@ -226,14 +230,17 @@ class Dispatcher:
         try:
             target = target_from_scope(scope)
         except HTTPException as error:
+            is_malformed = True
             target = _UNREADABLE
             plan, params, mounted, args = self._refuse(error, WEBSOCKET)
         else:
+            is_malformed = False
             try:
                 plan, params, mounted, args = self._route_websocket(target, scope)
             except Exception as error:
                 plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.served(scope, target, plan, receive, send, bridge)
+        websocket.is_malformed = is_malformed
         websocket.matched(params, mounted, args)
         if plan.lives:
             websocket.lives_in(*states_of(plan.lives, lifespan, "state" in scope))

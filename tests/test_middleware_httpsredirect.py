@@ -20,12 +20,18 @@ APP = site([HTTPSRedirectMiddleware()])
         ("example.org:8000", "https://example.org:8000/a%20b?c=d"),
         ("[::1]:80", "https://[::1]/a%20b?c=d"),
         ("[::80]", "https://[::80]/a%20b?c=d"),
-        ("example.org:99999", "https://example.org:99999/a%20b?c=d"),
+        ("example.org:65535", "https://example.org:65535/a%20b?c=d"),
     ],
 )
 def test_http_is_redirected(serve: Serve, host: str, location: str) -> None:
     answer = serve(APP).post("/a b?c=d", headers={"host": host})
     assert (answer.status_code, answer.headers["location"]) == (307, location)
+
+
+@pytest.mark.parametrize("host", ["example.org:99999", "a/?x", "[example.org]"])
+def test_what_is_malformed_is_not_redirected(serve: Serve, host: str) -> None:
+    assert serve(APP).get("/a", headers={"host": host}).status_code == 400
+    assert denied(handshake(APP, "/ws", {"host": host}))[0] == 400
 
 
 def test_https_passes(serve: Serve) -> None:

@@ -102,7 +102,14 @@ class ASGIAdapter:
                     if not isinstance(response, Response) or response.incomplete:
                         response = await self._drive(after(plan, request, response), request, plan)
             assert response is not None, "the exchange of a request returns a response"
-            if response.body_iterator is not None:
+            body = response.body_iterator
+            if body is not None and type(body) is Pump and not response.encoders:
+                whole = body.take_whole()
+                if whole is not None:
+                    if request._closing:
+                        request._closing.remove(body.aclose)
+                    response.body, response.body_iterator, body = whole, None, None
+            if body is not None:
                 await self._send_stream(request, response, send, request._channel)
             elif not response.sent:
                 headers, has_body = response.raw_wire(scope["method"])

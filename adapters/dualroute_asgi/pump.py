@@ -231,7 +231,7 @@ class Pump:
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call `function` in a thread and return what it returns; pieces of a response's body are made at once.
 
-        The body of a response that is not complete by then becomes this pump.
+        The body of a response becomes this pump, however much of it was made by then: middleware sees a stream.
         """
         visit = self._start_visit(self._begin, function, args)
         items = self._items
@@ -256,16 +256,21 @@ class Pump:
             self._visit = None
             items.clear()
             return outcome
-        if self._closed and len(items) > 1 and items[-1] is visit and items[-2] is _END:
-            items.pop()
-            items.pop()
-            outcome.body, outcome.body_iterator = b"".join(items), None
-            items.clear()
-            self._visit = self._stream = None
-            self._ended = True
-        else:
-            outcome.body_iterator = self
+        outcome.body_iterator = self
         return outcome
+
+    def take_whole(self) -> bytes | None:
+        """Return the body where all of it was made and nothing of it taken yet, which ends this; otherwise None."""
+        items = self._items
+        if not (self._closed and len(items) > 1 and items[-1] is self._visit and items[-2] is _END):
+            return None
+        items.pop()
+        items.pop()
+        whole = b"".join(items)
+        items.clear()
+        self._visit = self._stream = None
+        self._ended = True
+        return whole
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from dualroute.cli.requests import read_requests
 from dualroute.cli.show import ask
 from dualroute.cli.terminal import BOLD, DIM, GREEN, RED, can_print, put, styled
 from dualroute.probe import CLIError
@@ -22,6 +21,8 @@ __all__ = ["check"]
 
 def check(options: argparse.Namespace) -> int:
     """Ask an app by both protocols and print what differs; the exit code is 0 where nothing does, and 1 otherwise."""
+    from dualroute.cli.requests import read_requests  # with it comes asyncio, for which the other commands have no use
+
     methods = () if options.all_methods else tuple(options.method or ("GET", "HEAD"))
     requests = [asked for path in options.requests or () for asked in read_requests(path)]
     wanted = {

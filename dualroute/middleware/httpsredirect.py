@@ -24,7 +24,7 @@ class HTTPSRedirectMiddleware:
     def __call__(self, connection: HTTPConnection) -> Generator[Any, Any, Response | None]:
         """Redirect the connection, or let it pass."""
         scheme = {"http": "https", "ws": "wss"}.get(connection.scheme)
-        if scheme is None:
+        if scheme is None or connection.is_malformed:
             response: Response | None = yield connection
             return response
         authority = connection.target.authority

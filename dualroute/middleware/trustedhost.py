@@ -48,7 +48,7 @@ class TrustedHostMiddleware:
     def __call__(self, connection: HTTPConnection) -> Generator[Any, Any, Response | None]:
         """Refuse the connection, or let it pass."""
         host = connection.target.host
-        if self._any or host in self._hosts or host.endswith(self._suffixes):
+        if self._any or connection.is_malformed or host in self._hosts or host.endswith(self._suffixes):
             response: Response | None = yield connection
             return response
         if self._www_redirect and f"www.{host}" in self._hosts:

@@ -25,12 +25,13 @@ from dualroute import (
 )
 from dualroute.background import BackgroundTasks
 
-__all__ = ["BEHAVIOURS", "FILE", "Behaviour", "Odd", "Teapot", "coloured", "sample_folder"]
+__all__ = ["BEHAVIOURS", "FILE", "STREAM_CLOSED", "Behaviour", "Odd", "Teapot", "coloured", "sample_folder"]
 
 Options = dict[str, Any]
 Seen = list[Any]
 Behaviour = Callable[[Any, Options, Seen], Generator[Any, Any, Any]]
 
+STREAM_CLOSED = "the body of a stream is closed"
 FILE = b"".join(b"line %04d\n" % number for number in range(2000))
 MODIFIED = 1_700_000_000
 
@@ -166,7 +167,7 @@ def _stream(request: Any, options: Options, seen: Seen) -> Generator[Any, Any, A
             if failing is not None and failing >= len(pieces):
                 raise Teapot("at the end")
         finally:
-            seen.append("stream closed")
+            seen.append(STREAM_CLOSED)
 
     async def made_async() -> AsyncIterator[bytes]:
         for piece in made():

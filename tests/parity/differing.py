@@ -16,6 +16,7 @@ from unittest.mock import patch
 import itsdangerous
 
 from dualroute import DualRoute
+from tests.parity.behaviours import STREAM_CLOSED
 from tests.parity.built import FOREIGN_CLOSED, FOREIGN_OPENED, build
 from tests.parity.servers import LEFT, Answer, Sent, as_sent_by_asgi, as_sent_by_wsgi
 
@@ -55,6 +56,9 @@ class Loop:
     def close(self) -> None:
         self.run(self._loop.shutdown_asyncgens())
         self._loop.close()
+
+
+_ANY_TIME = (STREAM_CLOSED, FOREIGN_OPENED, FOREIGN_CLOSED)
 
 
 def sent_of(request: dict[str, Any]) -> Sent:
@@ -116,10 +120,10 @@ def _outcome(ask: Callable[[Sent], Answer], sent: Sent, seen: list[Any], records
         # Servers drop what a mounted ASGI app sends in answer to HEAD.
         "body": "" if sent.method == "HEAD" else _RANDOM.sub("(random)", answer.body.decode("latin-1")),
         "error": answer.error,
-        # A thread under ASGI may have made all of a mounted app's body before the middleware around it goes on, and
-        # one of which nothing is to be sent may or may not be begun.
-        "seen": _RANDOM.sub("(random)", repr([item for item in seen if item not in (FOREIGN_OPENED, FOREIGN_CLOSED)])),
-        "closed": closed,
+        # A thread under ASGI may have made all of a body before the middleware around it goes on, and that of a mounted
+        # app of which nothing is to be sent may or may not be begun.
+        "seen": _RANDOM.sub("(random)", repr([item for item in seen if item not in _ANY_TIME])),
+        "closed": (closed, seen.count(STREAM_CLOSED)),
         "logged": list(records),
     }
 
