@@ -461,7 +461,7 @@ def after_failure(
     plan: Plan, connection: HTTPConnection, error: BaseException, layers: Layers | None = None
 ) -> Exchange:
     """Return the rest of the exchange of a plan whose endpoint was called by itself, and raised `error`."""
-    inner = _failure(plan, connection, raised(error))
+    inner = _failure(plan, connection, error)
     return exchange(plan, connection, _inwards(plan, 0, connection, layers, inner=inner) if layers else inner)
 
 
@@ -488,6 +488,7 @@ def raising(error: BaseException) -> Exchange:
 
 
 def _failure(plan: Plan, connection: HTTPConnection, error: BaseException) -> Exchange:
+    error = raised(error)
     try:
         if isinstance(error, Exception):
             return (yield from _recover(plan, connection, error, last=False))

@@ -55,6 +55,22 @@ def test_middleware_sees_and_changes_the_response(ask: Ask) -> None:
     assert seen == [(201, "1")] * 2
 
 
+@pytest.mark.parametrize("pieces", [[], [b"x"], [b"x", b"y"]])
+def test_what_is_iterated_over_is_a_stream_to_middleware_however_soon_it_ended(ask: Ask, pieces: list[bytes]) -> None:
+    # Or whether it is compressed, and what by, would go by how quick a thread was.
+    streamed: list[bool] = []
+
+    def note(connection: Any) -> Any:
+        response = yield connection
+        streamed.append(response.body_iterator is not None)
+        return response
+
+    app = DualRoute(fallback=answering(lambda: iter(pieces), "200 OK", TEXT), middleware=[note])
+    for _ in range(20):
+        assert ask(app).body == b"".join(pieces)
+    assert streamed == [True] * 20
+
+
 @pytest.mark.protocol("wsgi")  # ASGI has no reason phrases
 def test_a_status_that_middleware_changed_has_its_own_reason(ask: Ask) -> None:
     def change(connection: Any) -> Any:
