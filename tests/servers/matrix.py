@@ -52,7 +52,8 @@ def _gunicorns() -> Iterator[Server]:
     kinds = (
         (_SYNC, "sync", (), ("gunicorn",)),
         (_SYNC, "gthread", ("--threads", "4"), ("gunicorn",)),
-        (_SYNC, "gevent", ("-k", "gevent"), ("gunicorn", "gevent")),
+        # A worker of gevent's that has not served anything yet hears of its end by this alone, whatever the app.
+        (_SYNC, "gevent", ("-k", "gevent", "--graceful-timeout", "5"), ("gunicorn", "gevent")),
         (_ASYNC, "asgi", (), ("gunicorn",)),
     )
     for like, kind, options, modules in kinds:
