@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -108,14 +109,21 @@ WSGI_APPS: dict[str, Any] = {
 }
 
 
+# Tasks on the worker's loop that wait for ever, for a client that has gone.
+lasting: WeakSet[Any] = WeakSet()
+
+
 def settle() -> None:
     """Give what is under way on the worker's loop the time to end: what fails after its response is logged by then."""
 
     async def until_alone() -> None:
+        under_way: set[Any] = set()
         for _ in range(200):
-            if len(asyncio.all_tasks()) == 1:  # some wait for ever, for a client that has gone
+            under_way = asyncio.all_tasks() - {asyncio.current_task(), *lasting}
+            if not under_way:
                 return
             await asyncio.sleep(0.001)
+        lasting.update(under_way)
 
     asyncio.run_coroutine_threadsafe(until_alone(), worker_loop().loop).result(60)
 
