@@ -204,19 +204,50 @@ class Miss:
     _at: int = 0
     _outer: Miss | None = None
     _depth: int = 0
+    # Whether it was cut short because it led back into something that it lies inside of.
+    _circular: bool = False
+    # The searches inside that have found nothing, by where they looked; shared by all of one request.
+    _vain: dict[tuple[Finder, int, int], Miss] | None = None
 
     def inside(self, finder: Finder, at: int) -> Miss | None:
-        """Return one for a search in `finder` from segment `at` on, or None where that is not to be searched."""
+        """Return one for a search in `finder` from segment `at` on, or None where that is not to be searched.
+
+        One that is `over` has been searched before, in vain: what is mounted in two places can be come to by many ways.
+        """
         outer: Miss | None = self
         while outer is not None and outer._at == at:
             if outer._finder is finder:
+                circular: Miss | None = self
+                while circular is not outer and circular is not None:
+                    circular._circular = True
+                    circular = circular._outer
                 return None
             outer = outer._outer
         if self._depth == MAX_DEPTH:
             return None
-        inner = Miss()
-        inner._finder, inner._at, inner._outer, inner._depth = finder, at, self, self._depth + 1
+        if self._vain is None:
+            self._vain = {}
+        inner = self._vain.get((finder, at, self._depth))
+        if inner is None:
+            inner = Miss()
+            inner._finder, inner._at, inner._outer, inner._depth = finder, at, self, self._depth + 1
+            inner._vain = self._vain
         return inner
+
+    @property
+    def over(self) -> bool:
+        """Whether the search has come to its end, and found nothing."""
+        return self._outer is None and self._depth > 0
+
+    def end(self) -> None:
+        """Take note that it has found nothing, if that is so wherever it is come to from."""
+        outer = self._outer
+        assert outer is not None, "it is inside another one"
+        assert self._finder is not None, "it looks somewhere"
+        assert self._vain is not None, "it shares that of the one around it"
+        if not self._circular:
+            self._vain[self._finder, self._at, outer._depth] = self
+            self._outer = None
 
     def anew(self) -> Miss:
         """Return one for another search at the same place."""
@@ -664,12 +695,14 @@ def enter(
     inner = miss.inside(child, at)
     if inner is None:
         return None
-    found = child.match(kind, method, host, segments, at, inner, given)
-    if found is None and not inner.partial:
-        found = child.match_default(kind, method, host, segments, at, inner, given)
-    if found is not None:
-        trail, inner_params, depth, args = found
-        return (target, *trail), {**params, **inner_params}, depth, args
+    if not inner.over:
+        found = child.match(kind, method, host, segments, at, inner, given)
+        if found is None and not inner.partial:
+            found = child.match_default(kind, method, host, segments, at, inner, given)
+        if found is not None:
+            trail, inner_params, depth, args = found
+            return (target, *trail), {**params, **inner_params}, depth, args
+        inner.end()
     miss.allowed |= inner.allowed
     if (inner.partial and not miss.partial) or not miss.trail:
         miss.trail = (target, *inner.trail)

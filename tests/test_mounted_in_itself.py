@@ -10,7 +10,7 @@ import pytest
 
 from dualroute import DualRoute, Host, Mount, PlainTextResponse, Request, Response, Route, SyncRequest, WebSocket
 from dualroute.exceptions import NoMatchFound
-from dualroute.matching import MAX_DEPTH
+from dualroute.matching import MAX_DEPTH, Table
 from dualroute.middleware import Middleware
 from dualroute.middleware.base import BaseHTTPMiddleware
 from dualroute.routing import WebSocketRoute
@@ -18,6 +18,7 @@ from dualroute.rules import RuleRouter
 from dualroute.testclient import TestClient, WebSocketDisconnect
 from dualroute_asgi import ASGIApp
 from dualroute_wsgi import WSGIApp
+from tests.conftest import Serve
 
 
 def plain(request: SyncRequest) -> Response:
@@ -52,6 +53,29 @@ def within(mount: Callable[[DualRoute], Any]) -> Callable[[], DualRoute]:
 
 def around(dispatch: Any) -> Callable[[], DualRoute]:
     return within(lambda app: Mount("/m", app=app, middleware=[Middleware(BaseHTTPMiddleware, dispatch=dispatch)]))
+
+
+def test_two_ways_into_the_same_are_gone_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_with()
+    app.routes.extend([Mount("/{a}", app=app), Mount("/{b}", app=app), Mount("", routes=[Mount("/{c}", app=app)])])
+    client = serve(app)
+    searches = 0
+    match = Table.match
+
+    def counted(*args: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        return match(*args)
+
+    monkeypatch.setattr(Table, "match", counted)
+    counts = []
+    for length in (8, 16):
+        searches = 0
+        assert client.get("/x" * length).status_code == 404
+        counts.append(searches)
+    assert counts[1] < 6 * counts[0], "they double with each segment where each way is gone"
+    assert client.get("/x/y/z/def").text.startswith("def")
+    assert client.post("/x/y/z/def").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def passes(request: Request, call_next: Any) -> Any:
