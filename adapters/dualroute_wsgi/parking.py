@@ -36,7 +36,7 @@ class ParkingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.jobs: deque[_Job] = deque()
-        self.is_at_gate = False
+        self.is_at_gate: bool = False
         self._gate = threading.Lock()
         self._gate.acquire()
 
