@@ -230,17 +230,15 @@ class Dispatcher:
         try:
             target = target_from_scope(scope)
         except HTTPException as error:
-            is_malformed = True
             target = _UNREADABLE
             plan, params, mounted, args = self._refuse(error, WEBSOCKET)
         else:
-            is_malformed = False
             try:
                 plan, params, mounted, args = self._route_websocket(target, scope)
             except Exception as error:
                 plan, params, mounted, args = self._miss(error, (), kind=WEBSOCKET)
         websocket = WebSocket.served(scope, target, plan, receive, send, bridge)
-        websocket.is_malformed = is_malformed
+        websocket.is_malformed = target is _UNREADABLE
         websocket.matched(params, mounted, args)
         if plan.lives:
             websocket.lives_in(*states_of(plan.lives, lifespan, "state" in scope))

@@ -51,14 +51,6 @@ def app(**options: Any) -> Any:
     return site([RequestIDMiddleware(**options)], *(Route(path, endpoint) for path, endpoint in PATHS.items()))
 
 
-@pytest.fixture(autouse=True)
-def _none_before() -> Iterator[None]:
-    # Whatever other tests have bound in this thread.
-    token = request_id.set(None)
-    yield
-    request_id.reset(token)
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_a_request_has_an_id_wherever_one_looks(serve: Serve, path: str) -> None:
     client = serve(app())

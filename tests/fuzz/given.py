@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from dualroute.types import Environ, Scope
+from tests.parity.servers import put_headers
 
 __all__ = ["environ_of", "scope_of"]
 
@@ -45,13 +46,5 @@ def environ_of(raw_path: bytes, headers: Pairs = (), query: bytes = b"", *, root
     }
     if peer:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer, "1"
-    for name, value in headers:
-        if b"_" in name:
-            continue
-        key = name.decode("latin-1").upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        text = value.decode("latin-1")
-        joint = "; " if key == "HTTP_COOKIE" else ","
-        environ[key] = f"{environ[key]}{joint}{text}" if key in environ else text
+    put_headers(environ, headers)
     return environ

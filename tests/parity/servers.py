@@ -13,7 +13,7 @@ import asyncio
 import io
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -135,7 +135,13 @@ def environ_of(sent: Sent) -> dict[str, Any]:
     }
     if sent.chunked:
         environ["wsgi.input_terminated"] = True
-    for raw_name, raw_value in sent.headers:
+    put_headers(environ, sent.headers)
+    return environ
+
+
+def put_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Put headers into an environ as gunicorn does: names with underscores dropped, others of one name joined."""
+    for raw_name, raw_value in headers:
         if b"_" in raw_name:
             continue
         key = raw_name.decode("latin-1").upper().replace("-", "_")
@@ -144,7 +150,6 @@ def environ_of(sent: Sent) -> dict[str, Any]:
         value = raw_value.decode("latin-1")
         separator = "; " if key == "HTTP_COOKIE" else ","
         environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
-    return environ
 
 
 def _may_be_validated(sent: Sent) -> bool:

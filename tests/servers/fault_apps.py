@@ -11,7 +11,13 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
-from apps import await_file, report, wait_for_file  # type: ignore[import-not-found]  # it stands beside this file
+from apps import (  # type: ignore[import-not-found]  # it stands beside this file
+    await_file,
+    held,
+    held_sync,
+    report,
+    wait_for_file,
+)
 
 from dualroute import (
     BackgroundTask,
@@ -137,20 +143,6 @@ def block(request: SyncRequest) -> Response:
 
 async def block_async(request: Request) -> Response:
     return block(request)  # type: ignore[arg-type]  # as people do
-
-
-async def held(request: Request) -> Response:
-    token = request.query_params["token"]
-    report("held", token=token)
-    await await_file(token)
-    return PlainTextResponse("released")
-
-
-def held_sync(request: SyncRequest) -> Response:
-    token = request.query_params["token"]
-    report("held", token=token)
-    wait_for_file(token)
-    return PlainTextResponse("released")
 
 
 # Uploads

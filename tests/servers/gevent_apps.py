@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from apps import report  # type: ignore[import-not-found]  # it stands beside this file
+from apps import endless_async, report  # type: ignore[import-not-found]  # it stands beside this file
 
 from dualroute import (
     DualRoute,
@@ -19,7 +19,6 @@ from dualroute import (
     Request,
     Response,
     Route,
-    StreamingResponse,
     SyncRequest,
 )
 from dualroute.concurrency import run_in_threadpool
@@ -96,20 +95,6 @@ async def slow_async(request: Request) -> Response:
     return PlainTextResponse("")
 
 
-async def endless(request: Request) -> Response:
-    token = request.query_params["token"]
-
-    async def pieces() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield bytes(65_536)
-                await asyncio.sleep(0.001)
-        finally:
-            report("closed", token=token)
-
-    return StreamingResponse(pieces())
-
-
 app = DualRoute(
     [
         Route("/hello/def", hello),
@@ -120,7 +105,7 @@ app = DualRoute(
         Route("/upload", upload, methods=["POST"]),
         Route("/slow/def", slow, timeout=0.2),
         Route("/slow/async", slow_async, timeout=0.2),
-        Route("/endless", endless),
+        Route("/endless", endless_async),
         Mount("/inner", app=DualRoute([Route("/hello", hello)], lifespan=plain_lifespan)),
     ],
     lifespan=lifespan,

@@ -226,9 +226,9 @@ def test_an_event_loop_that_is_blocked_goes_on_and_loses_nothing(served: Running
         assert [other.result(STOP).text for other in others] == ["hello"] * 3
 
 
+# A WSGI server has its own threads, and its own queue.
+@pytest.mark.parametrize("served", [by_name(name) for name in ASGI], indirect=True, ids=str)
 def test_threads_that_are_full_have_so_many_wait_and_refuse_the_rest(served: Running, token: str) -> None:
-    if served.server.protocol == "wsgi":
-        pytest.skip("a WSGI server has its own threads, and its own queue")
     with client_of(served) as client, ThreadPoolExecutor(16) as threads:
         tokens = [f"{token}-{number}" for number in range(4)]
         held = [begun(served, threads, client, f"/held/def?token={own}", "held") for own in tokens]
