@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dualroute import (
     ClientDisconnect,
@@ -297,6 +297,17 @@ async def held_stream_async(request: Request) -> Response:
     return StreamingResponse(pieces(), media_type="text/plain")
 
 
+_T = TypeVar("_T")
+
+_kept: list[Any] = []
+
+
+def kept(pieces: _T) -> _T:
+    """Return an iterator, and hold it: so it ends by being closed, and not by being forgotten."""
+    _kept.append(pieces)
+    return pieces
+
+
 def endless(request: SyncRequest) -> Response:
     """Go on until closed, and say so."""
     token = request.query_params["token"]
@@ -309,7 +320,7 @@ def endless(request: SyncRequest) -> Response:
         finally:
             report("closed", token=token)
 
-    return StreamingResponse(pieces(), media_type="application/octet-stream")
+    return StreamingResponse(kept(pieces()), media_type="application/octet-stream")
 
 
 async def endless_async(request: Request) -> Response:
@@ -323,7 +334,7 @@ async def endless_async(request: Request) -> Response:
         finally:
             report("closed", token=token)
 
-    return StreamingResponse(pieces(), media_type="application/octet-stream")
+    return StreamingResponse(kept(pieces()), media_type="application/octet-stream")
 
 
 async def waiting_async(request: Request) -> Response:
