@@ -587,8 +587,8 @@ class HTTPConnection(Generic[StateT]):
     def headers(self) -> Headers:
         """The request headers.
 
-        A repeated header is one value joined by commas (cookies by ``; ``), since that is all WSGI can show.  A name
-        with an underscore is dropped: WSGI can't tell it from the same name with a hyphen.
+        A repeated header is one value joined by commas (cookies by semicolons), since that is all WSGI can show.  One
+        whose name has an underscore is dropped: WSGI can't tell it from one with a hyphen there.
         """
         if self._headers is None:
             if self._environ is not None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 _FENCE = re.compile(
-    r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$", re.S | re.M
+    r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^(?P=indent)(?P=fence)$", re.S | re.M
 )
 _FILE = re.compile(r"# (?P<name>[\w./-]+\.\w+)\n")
 
