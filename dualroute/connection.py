@@ -103,6 +103,8 @@ class HTTPConnection(Generic[StateT]):
     _place: Place
     _opener: tuple[Any, ...] | None
 
+    # The path as it came, where a proxy has told of another one since.
+    _arrived: str | None = None
     _mounted: str = ""
     _path_args: tuple[Any, ...] = ()
     _scope: Scope | None = None
@@ -273,6 +275,8 @@ class HTTPConnection(Generic[StateT]):
             client: the address of the peer, or None where it is not known.
             server: the server's name and port, or None to keep those there are.
         """
+        if self._arrived is None:
+            self._arrived = self.path
         if self._environ is not None:
             self._environ = readdressed_environ(self._environ, target, scheme, client, server)
         else:
@@ -567,8 +571,11 @@ class HTTPConnection(Generic[StateT]):
 
     @property
     def printable_path(self) -> str:
-        """The same for a log: percent-encoded where a client has put line breaks or the like in it."""
-        return printable(self.path)
+        """The path for a log, as the server's own log has it: without a prefix that a proxy tells of.
+
+        It is percent-encoded where a client has put line breaks or the like in it.
+        """
+        return printable(self.path if self._arrived is None else self._arrived)
 
     @property
     def root_path(self) -> str:
