@@ -115,6 +115,22 @@ def test_a_rule_that_only_builds_urls_keeps_the_links(tmp_path: Path) -> None:
     assert app.test_client().get("/products/7").status_code == 404
 
 
+def test_static_files_move_under_their_path(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, FRONT)
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "shop.css").write_text("body { color: navy }")
+    monkeypatch.chdir(tmp_path)
+    with importing(tmp_path) as import_module:
+        moved = import_module("static_moved")
+    client = serve(moved.app)
+    with moved.flask_app.test_request_context():
+        path = moved.flask_app.url_for("static", filename="shop.css")
+    part = client.get(path, headers={"range": "bytes=0-3"})
+    assert (part.status_code, part.text) == (206, "body")
+    assert client.get("/static/other.css").text == "Not Found"  # and no page of Flask's
+    assert "Hello, stranger" in client.get("/").text
+
+
 def test_the_tests_of_the_old_app_go_on(tmp_path: Path) -> None:
     run_tests(written(tmp_path, SHARED), passed=1)
 
