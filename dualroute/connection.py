@@ -450,13 +450,15 @@ class HTTPConnection(Generic[StateT]):
             self._scope[name] = value
 
     def _made_by(self, middleware: str, name: str) -> Any:
-        try:
-            return (self._attached or {})[name]
-        except KeyError:
-            raise RuntimeError(
-                f"there is no {name} here: {middleware} has to be in the middleware of the application, or around"
-                f" this route, and further out than what asks for the {name}"
-            ) from None
+        if self._attached is not None and name in self._attached:
+            return self._attached[name]
+        # A middleware that was written for Starlette put it into the scope, perhaps one of a host around this app.
+        if name in self.scope:
+            return self.scope[name]
+        raise RuntimeError(
+            f"there is no {name} here: {middleware} has to be in the middleware of the application, or around"
+            f" this route, and further out than what asks for the {name}"
+        )
 
     @property
     def session(self) -> dict[str, Any]:
