@@ -93,7 +93,8 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Headlines</title>
-<style>body { font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 1rem auto } form { display: flex; gap: .5rem }
+<style>body { font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 1rem auto; padding: 0 1rem }
+form { display: flex; gap: .5rem }
 input { flex: 1; font: inherit }</style>
 <h1>Headlines</h1>
 <form><input name="text" placeholder="What is new?" maxlength="500" required> <button>Publish</button></form>

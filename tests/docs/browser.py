@@ -106,12 +106,14 @@ class Tab:
             " field.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
 
+    def shows(self, selector: str) -> bool:
+        """Tell whether an element can be seen."""
+        return bool(self.run(f"document.querySelector({json.dumps(selector)}).offsetParent !== null"))
+
     def click(self, selector: str) -> None:
         """Click on an element that can be seen."""
-        self.run(
-            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
-            " if (!element.offsetParent) throw new Error('it can not be seen'); element.click(); })()"
-        )
+        assert self.shows(selector), f"{selector} can not be seen"
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
 
     def choose(self, selector: str, path: Path) -> None:
         """Choose a file of this machine in a field for files."""

@@ -45,8 +45,11 @@ def chat() -> Iterator[Any]:
 
 def join(tab: Tab, name: str) -> None:
     tab.fill("[name=name]", name)
+    assert not tab.shows("#talk")
     tab.click("#join button")
     tab.wait_for("document.querySelector('#state').dataset.state === 'connected'")
+    assert tab.shows("#talk")
+    assert not tab.shows("#join")
 
 
 def say(tab: Tab, text: str) -> None:
@@ -112,6 +115,7 @@ def test_by_wsgi_the_page_says_what_is_missing(servers: dict[str, Running], brow
         tab.wait_for("document.querySelector('#state').dataset.state === 'unavailable'")
         assert "it is served over WSGI, which has no websockets" in tab.text
         assert "dualroute run" in tab.text
+        assert not tab.shows("#talk")
     with pytest.raises(InvalidStatus) as refused, opened(server, "/rooms/lobby/live?name=Ada"):
         pass
     assert refused.value.response.status_code == 501

@@ -29,7 +29,7 @@ SERVING = {
     "uvicorn": ("--port {port}", "Uvicorn running on"),
     "gunicorn": ("--bind 127.0.0.1:{port}", "Listening at"),
 }
-"""The commands that go on until stopped: the option by which each listens elsewhere, and what it prints when it does."""
+"""The commands that go on until stopped: the option by which each listens elsewhere, and what it prints then."""
 
 
 class Reader:
