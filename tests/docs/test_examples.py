@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.docs.examples import EXAMPLES
-from tests.docs.pages import ROOT, Page, pages
+from tests.docs.pages import Page, pages
 from tests.test_cli import Command, free_port
 
 OURS = {"quick_start.py": "Hello from ", "chat/main.py": "<title>Chat</title>", "uploads/main.py": "<h1>Uploads</h1>"}
@@ -24,7 +24,8 @@ def test_each_is_served_by_both_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     try:
         for name in OURS:
             assert f"    dualroute run docs/examples/{name}\n" in (EXAMPLES / name).read_text(encoding="utf-8")
-            commands.append(Command(f"docs/examples/{name}", "--port", str(free_port()), cwd=ROOT))
+            # By its whole path, so that the checkout is not the working directory, from which Python imports.
+            commands.append(Command(str(EXAMPLES / name), "--port", str(free_port()), cwd=tmp_path))
         for command, beginning in zip(commands, OURS.values(), strict=True):
             for protocol in ("ASGI", "WSGI"):
                 url = command.url(protocol)
