@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import Any
 
 import pytest
@@ -43,6 +45,11 @@ def test_early_answers_calls_and_errors(serve: Serve, apps: list[Any]) -> None:
     for path, text in (("/", "home"), ("/greeting", "Hello, Ali\n")):
         assert client.get(path).status_code == 401
         assert client.get(path, headers=token).text == text
+    signature = hmac.new(b"secret", b"body", hashlib.sha256).hexdigest()
+    for path in ("/take", "/take-async"):
+        assert client.post(path, content=b"body").status_code == 401
+        assert client.post(path, content=b"other", headers={"x-signature": signature}).status_code == 401
+        assert client.post(path, content=b"body", headers={"x-signature": signature}).text == "body"
     broken = client.get("/divide")
     assert (broken.status_code, broken.text) == (500, "That did not work out.\n")
 
