@@ -69,20 +69,22 @@ def test_a_file_goes_up_with_a_progress_bar(server: Running, browser: Browser, t
     with browser.tab(f"{server.url}/") as tab:
         tab.narrow(upload=3 * MIB)  # a second for the file, so that there is something to see
         tab.run(
-            "window.seen = []; new MutationObserver(() => seen.push(document.querySelector('progress').value))"
-            ".observe(document.querySelector('progress'), {attributes: true, attributeFilter: ['value']})"
+            "window.seen = []; window.bar = document.querySelector('progress');"
+            " new MutationObserver(() => seen.push([bar.value, bar.offsetParent !== null]))"
+            ".observe(bar, {attributes: true, attributeFilter: ['value']})"
         )
         tab.choose("[name=file]", tmp_path / name)
         tab.click("form button")
-        eventually(lambda: tab.shows("progress"), "the bar is there")
         tab.wait_for(f"document.body.innerText.includes({json.dumps(f'{name} is here.')})")
-        tab.wait_for("document.querySelectorAll('li').length")
-        seen = tab.run("seen")
-        link = tab.run(f"[...document.querySelectorAll('a')].find(a => a.innerText === {json.dumps(name)}).href")
+        link = tab.wait_for(
+            f"[...document.querySelectorAll('a')].find(link => link.innerText === {json.dumps(name)})?.href"
+        )
+        seen, shown = zip(*tab.run("seen"), strict=True)
         assert not tab.shows("progress")
-    assert seen == sorted(seen)
+    assert list(seen) == sorted(seen)
     assert seen[-1] == 1
     assert any(0 < value < 1 for value in seen)
+    assert all(shown)
     with client_of(server) as client:
         answer = client.get(link)
     assert answer.content == content
@@ -91,7 +93,7 @@ def test_a_file_goes_up_with_a_progress_bar(server: Running, browser: Browser, t
 
 def test_an_upload_can_be_cancelled_and_leaves_nothing(server: Running, browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "cancelled.bin"
-    path.write_bytes(some_bytes(4 * MIB))
+    path.write_bytes(some_bytes(MOST))  # for eight seconds, of which the test waits for the first
     with browser.tab(f"{server.url}/") as tab:
         tab.narrow(upload=MIB)
         tab.choose("[name=file]", path)
