@@ -39,6 +39,7 @@ def same(text: str) -> list[str]:
     return [re.sub(r"in \d+\.\d+s", "in 0.00s", re.sub(r" +\[ *\d+%\]$", "", line)) for line in text.splitlines()]
 
 
+@pytest.mark.timeout(400)  # each command is a process, and some start further ones
 def test_each_command_prints_what_the_page_says(folder: Path) -> None:
     blocks = PAGE.of("sh", "text")
     commands = [block for block in blocks if block.language == "sh"]
