@@ -28,8 +28,9 @@ __all__ = ["TestClient"]
 class TestClient(httpx.Client):
     """An httpx client whose requests go to `app`, in this process.
 
-    As a context manager it runs the start-up of the app and, at the end, its shutdown; without, neither is run under
-    ASGI, and under WSGI the start-up comes with the first request, as in any process that serves.  Either way it can
+    As a context manager it runs the start-up of the app and, at the end, its shutdown.  Without, the start-up comes
+    with the first request: under WSGI as in any process that serves, with the shutdown when that exits; under ASGI as
+    with any server that runs no lifespan, with a warning in the log, and the shutdown with `close`.  Either way it can
     be used again afterwards.
 
     Args:
