@@ -213,9 +213,8 @@ class WebSocket(HTTPConnection[StateT]):
             raise WebSocketDisconnected(f"{kind!r} can't be sent: the websocket was closed")
         try:
             await self._send_event(message)
-        except (OSError, RuntimeError) as error:
-            # The specification has the server raise OSError.  Gunicorn's worker lets through what uvloop raises.
-            if not isinstance(error, OSError) and "the handler is closed" not in str(error):
+        except Exception as error:
+            if not _tells_of_a_close(error):
                 raise
             self.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from None
@@ -347,6 +346,9 @@ class WebSocket(HTTPConnection[StateT]):
             code: the close code (RFC 6455 section 7.4).
             reason: the close reason, at most 123 bytes of UTF-8.
 
+        Where the server takes no code between 1000 and 3000 from an application, as daphne does, the peer gets one that
+        is 3000 higher: 4003 for 1003.
+
         Raises ValueError for a code that may not be sent, and for a reason that is longer.
         """
         if not _may_be_sent(code):
@@ -356,7 +358,13 @@ class WebSocket(HTTPConnection[StateT]):
             )
         if reason is not None and len(reason.encode()) > _LONGEST_REASON:
             raise ValueError(f"the reason to close a websocket has at most 123 bytes of UTF-8: {reason!r}")
-        await self.send({"type": "websocket.close", "code": code, "reason": reason or ""})
+        message: Message = {"type": "websocket.close", "code": code, "reason": reason or ""}
+        try:
+            await self.send(message)
+        except Exception as error:
+            if isinstance(error, WebSocketDisconnect | WebSocketDisconnected) or not 1000 < code < 3000:
+                raise
+            await self._send_event({**message, "code": code + 3000})
 
     async def send_denial_response(self, response: Response) -> None:
         """Refuse the handshake by an HTTP response; by a plain refusal (403) where the server can't send one.
@@ -455,6 +463,19 @@ _LONGEST_REASON = 123
 
 def _may_be_sent(code: int) -> bool:
     return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+
+
+def _tells_of_a_close(error: Exception) -> bool:
+    """Tell whether a server's `send` has failed since the websocket is closed.
+
+    The specification has it raise OSError.  Gunicorn's worker lets through what uvloop raises, and daphne what autobahn
+    raises.
+    """
+    return (
+        isinstance(error, OSError)
+        or (isinstance(error, RuntimeError) and "the handler is closed" in str(error))
+        or type(error).__name__ == "Disconnected"
+    )
 
 
 def _size_of(message: Message, limit: int) -> int:

@@ -22,7 +22,7 @@ from dualroute import (
     translation,
 )
 from dualroute.routing import BaseRoute
-from dualroute_wsgi.mounted import FileWrapper
+from dualroute_wsgi.replies import FileWrapper
 from tests.conftest import Serve
 from tests.mounted_wsgi_helper import Answer, Ask, ask_fixture
 

@@ -551,12 +551,17 @@ class _Closed(ConnectionError, RuntimeError):
     """As gunicorn has it."""
 
 
+class Disconnected(RuntimeError):
+    """As autobahn has it, and so daphne."""
+
+
 @pytest.mark.parametrize(
     "error",
     [
         OSError("gone"),
         _Closed("gone"),
         RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed"),
+        Disconnected("Attempt to send on a closed protocol"),
     ],
 )
 def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(
@@ -589,6 +594,43 @@ def test_a_peer_that_is_gone_while_something_is_sent_to_it_is_a_disconnect(
     run(main())
     assert seen == [1006]
     assert own_records(caplog) == []
+
+
+@pytest.mark.parametrize(("code", "sent"), [(None, 4003), (1011, 4011), (1000, 1000), (3001, 3001)])
+def test_a_server_that_takes_no_such_close_code_is_given_one_of_the_app_s_own(
+    caplog: pytest.LogCaptureFixture, code: int | None, sent: int
+) -> None:
+    closed: list[int] = []
+
+    class Endpoint(WebSocketEndpoint):
+        encoding = "bytes"
+
+        async def on_connect(self, websocket: WebSocket) -> None:
+            await websocket.accept()
+            if code is not None:
+                await websocket.close(code)
+
+    async def main() -> None:
+        app: Any = serving(Endpoint)
+        events = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": "no bytes"} if code is None else {"type": "websocket.disconnect"},
+        ]
+
+        async def receive() -> Message:
+            return events.pop(0)
+
+        async def send(message: Message) -> None:
+            if message["type"] == "websocket.close":
+                if message["code"] != 1000 and message["code"] < 3000:  # as autobahn does
+                    raise Exception(f"invalid close code {message['code']}")
+                closed.append(message["code"])
+
+        await app({"type": "websocket", "path": "/ws", "headers": [(b"host", b"testserver")]}, receive, send)
+
+    run(main())
+    assert closed == [sent]
+    assert not [record for record in own_records(caplog) if record.levelname == "ERROR"]
 
 
 def test_a_disconnect_before_accept_is_a_disconnect_in_accept(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,9 +19,10 @@ from dualroute.streams import BodyFailed
 from dualroute.types import Receive, Scope, Send
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.mounted import ASGIApp
+from dualroute_asgi.passages import Link, Transfer, server_send
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.sending import Delivery, failure_of, start_event
-from dualroute_asgi.sessions import Link, Session, Transfer, server_send
+from dualroute_asgi.sessions import Session
 
 if TYPE_CHECKING:
     from dualroute.bodies import Channel

@@ -2,7 +2,7 @@
 
 It runs in a task of its own, on the server's event loop under ASGI and on the worker's under WSGI.  What it sends is
 kept, a bounded number of bytes of it, until it is asked for.  Under ASGI with nothing around it, it is simply awaited
-in the server's own task (`dualroute_asgi.sessions` has both ways).
+in the server's own task (`dualroute_asgi.sessions` and `dualroute_asgi.passages`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dualroute.foreign import INSIDE, AppBroken, ForeignApp, note_depth
 from dualroute.handlers import Handler
 from dualroute.types import Message, Scope
 from dualroute_asgi.life import Life
-from dualroute_asgi.sessions import Session, Transfer, server_send
+from dualroute_asgi.passages import Transfer, server_send
+from dualroute_asgi.sessions import Session
 
 if TYPE_CHECKING:
     from dualroute.connection import HTTPConnection

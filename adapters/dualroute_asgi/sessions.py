@@ -1,8 +1,6 @@
-"""One request in a mounted ASGI application: in a task of its own, or in the server's.
+"""One request in a mounted ASGI application that has a task of its own.
 
-A `Session` runs the application in a task, and keeps what it sends until that is asked for.  A `Transfer` stands
-between an application that is simply awaited and the server: it looks at what passes, so that what is wrong is found
-as it is everywhere, and it tells an application whose client has gone.
+What it sends is kept until that is asked for.
 """
 
 from __future__ import annotations
@@ -10,26 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextvars import copy_context
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from dualroute.bodies import Channel, streamable
 from dualroute.contexts import bind_all
-from dualroute.datastructures import HOP_BY_HOP, MutableHeaders
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.responses import has_content
-from dualroute.types import Message, Scope, Send
+from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.sending import PATIENCE
+from dualroute_asgi.messages import piece_from, response_from, returned_early
 
 if TYPE_CHECKING:
-    from dualroute.requests import Request
     from dualroute_asgi.mounted import ASGIApp
 
-__all__ = ["Link", "Session", "Transfer"]
+__all__ = ["GRACE", "Session"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -38,9 +32,6 @@ GRACE = 5.0
 
 _PIECE_SIZE = 256
 """How many bytes a piece counts for, beside its own, so that tiny ones are bounded too."""
-
-# What holds the body of a response, or a part of it.
-_BODIES = ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
 
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -247,324 +238,3 @@ class Session:
         if running:
             self._abandoned = True
             logger.error("%s goes on %g s after its request was given up", self._app.described(), GRACE)
-
-
-def is_empty(message: Message) -> bool:
-    """Tell whether a message of a body has nothing of it, and is not its end: nothing that a status goes out with."""
-    return not message.get("body") and bool(message.get("more_body"))
-
-
-class Passage:
-    """What an application sends, looked at on its way to a `send` further out.
-
-    The status goes out with the first piece of the body, as it does everywhere.
-
-    Args:
-        app: the application.
-        send: takes what it sends.
-    """
-
-    # On the class until they change, since most responses are a start and a piece.
-    complete: bool = False
-    started: bool = False
-    _start: Message | None = None
-    # Whether no body may be sent.
-    _without_body: bool = False
-    known: Sequence[tuple[bytes, bytes]] = ()
-    """The headers that were looked at further in."""
-
-    def __init__(self, app: ASGIApp, send: Send) -> None:
-        self._app = app
-        self._send = send
-
-    def _begin(self, message: Message) -> None:
-        """Take in the start of a response.  Raises AppBroken for one that can't be sent."""
-        if self._start is not None:
-            raise AppBroken(f"{self._app.described()} sent {message['type']!r} twice")
-        self._start = self._checked(message)
-
-    def _checked(self, message: Message) -> Message:
-        raise NotImplementedError
-
-    def _looked_at(self, message: Message, method: str) -> Message:
-        """Return the start of a response as one of ours would be sent."""
-        headers, has_body = response_from(self._app, message).raw_wire(method)
-        self._without_body = not has_body
-        return {**message, "headers": headers}
-
-    def _require_begun(self, kind: str) -> None:
-        if self._start is None:
-            raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
-        if self.complete:
-            raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
-
-    def drop(self, kind: str) -> None:
-        """Say that nobody has asked for a message: trailers, pushes, extensions that were not offered."""
-        logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
-
-    def broken_off(self) -> AppBroken:
-        """Return what to say of an application that has returned too soon."""
-        return AppBroken(returned_early(self._app, started=self._start is not None))
-
-
-class Link(Passage):
-    """What an ASGI middleware sends to the one that is around it."""
-
-    def __init__(self, app: ASGIApp, send: Send, method: str, outer: Passage | Session) -> None:
-        super().__init__(app, send)
-        self._method = method
-        self._outer = outer
-
-    def _checked(self, message: Message) -> Message:
-        headers = message.get("headers", ())
-        if message.get("status") == 200 and self._method != "HEAD" and is_plain(headers, self.known):
-            self._outer.known = list(headers)
-            return message
-        return self._looked_at(message, self._method)
-
-    async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.body":
-            piece = message.get("body", b"")
-            if type(piece) is not bytes:
-                message = {**message, "body": bytes(piece_from(self._app, message))}
-            if self._start is None or self.complete:
-                self._require_begun(kind)
-            start = self._start
-            if not self.started and start is not None:
-                if is_empty(message):
-                    return
-                self.started = True
-                await self._send(start)
-            await self._send({**message, "body": b""} if self._without_body else message)
-            if not message.get("more_body"):
-                self.complete = True
-        elif kind == "http.response.start":
-            self._begin(message)
-        else:
-            self.drop(kind)
-
-
-class Transfer(Passage):
-    """A response that an application sends to the server itself."""
-
-    client_left: bool = False
-    cut_short: bool = False
-    _body_ended: bool = False
-    # When others on the event loop last had their turn for certain.
-    _gave_way: float = 0.0
-    _watcher: asyncio.Task[None] | None = None
-    _cancelled: bool = False
-    _response: SentResponse | None = None
-
-    def __init__(self, app: ASGIApp, request: Request, send: Send, extensions: Collection[str]) -> None:
-        super().__init__(app, send)
-        self._request = request
-        self._extensions = extensions
-        self._task = asyncio.current_task()
-
-    @property
-    def _channel(self) -> BridgedChannel:
-        channel: Any = self._request._channel
-        return channel  # type: ignore[no-any-return]  # under an ASGI server
-
-    @property
-    def response(self) -> SentResponse:
-        """The response, once it was begun."""
-        if self._response is None:
-            assert self._start is not None, "there is none yet"
-            self._response = SentResponse(self._start["status"], self._start.get("headers") or ())
-        return self._response
-
-    async def _watch(self) -> None:
-        """Take note when the client goes: sending then fails, and what goes on for GRACE seconds is cancelled."""
-        await self._channel.watch()
-        self.client_left = True
-        await asyncio.sleep(GRACE)
-        if self._task is not None:
-            self._cancelled = True
-            self._task.cancel()
-
-    def stop_watching(self) -> None:
-        # Not kept, since what a cancelled task raised holds this.
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-
-    def given_up(self) -> bool:
-        """Tell whether a cancellation is the one that `_watch` made, and the only one."""
-        # As in asyncio.timeout: only that one ends here.
-        return self._cancelled and self._task is not None and self._task.uncancel() == 0
-
-    async def receive(self) -> Message:
-        channel = self._channel
-        channel.consumed = True  # so that nobody waits for what has been read here
-        message = await channel.next_event()
-        if message["type"] == "http.request":
-            self._body_ended = not message.get("more_body")
-            if self._body_ended:
-                channel.note_end()  # so that nobody reads ahead for what comes after
-        else:
-            self.client_left = True
-            self.cut_short = not self._body_ended
-        return message
-
-    def _checked(self, message: Message) -> Message:
-        status, headers = message.get("status"), message.get("headers", ())
-        if type(status) is int and status <= 999 and has_content(status) and is_plain(headers, self.known):
-            return message
-        return self._looked_at(message, "GET")  # in answer to HEAD, the server drops the body
-
-    async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            self._begin(message)
-            return  # it goes out with the first piece, as everywhere
-        if kind == "http.response.body":
-            if type(message.get("body", b"")) is not bytes:
-                piece_from(self._app, message)
-        elif kind not in self._extensions:
-            self.drop(kind)
-            return
-        if kind in _BODIES:
-            if self._start is None or self.complete:
-                self._require_begun(kind)
-            if self.client_left and self.started:
-                raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
-        try:
-            if not self.started and self._start is not None:
-                if kind == "http.response.body" and is_empty(message):
-                    return
-                self.started = True
-                await self._send(self._start)
-            await self._send({**message, "body": b""} if self._without_body and "body" in message else message)
-            if kind in _BODIES:
-                if not message.get("more_body"):
-                    self.complete = True
-                    if self._watcher is not None:
-                        self.stop_watching()
-                elif self._watcher is None:
-                    self._watcher = asyncio.create_task(self._watch())
-                    self._gave_way = monotonic()
-                elif monotonic() - self._gave_way > PATIENCE:
-                    # Sending need not wait, least of all once the client has gone: nobody would ever notice that.
-                    await asyncio.sleep(0)
-                    self._gave_way = monotonic()
-        except OSError:
-            self.client_left = True
-            raise
-
-    def require_complete(self) -> None:
-        """Raise where the application did not finish its response: AppBroken, or ClientDisconnect if it was left."""
-        if not self.complete:
-            if self.client_left:
-                raise ClientDisconnect
-            raise self.broken_off()
-
-
-class SentResponse(MountedResponse):
-    """What an application has sent by itself.
-
-    Args:
-        status_code: its status.
-        raw_headers: its headers, as it has sent them.
-    """
-
-    sent: bool = True
-
-    def __init__(self, status_code: int, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self.status_code: int = status_code
-        self._given = (status_code, None)
-        self._raw = raw_headers
-
-    @property
-    def headers(self) -> MutableHeaders:
-        """The headers; a change of them comes too late."""
-        if self._headers is None:
-            self._headers = MutableHeaders.of(
-                [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
-            )
-        return self._headers
-
-    @headers.setter
-    def headers(self, headers: MutableHeaders) -> None:
-        self._headers = headers
-
-
-# Names of headers that need no closer look, as ASGI has them: bounded, since programs may choose them by what clients
-# send.
-_plain_names: set[bytes] = set()
-_PLAIN_NAMES_LIMIT = 1024
-
-
-def is_plain(headers: Any, known: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Tell whether headers may be sent as they are.  Where not, that takes a closer look, by `response_from`.
-
-    Args:
-        headers: what an application gave.
-        known: with which they most likely begin; they were looked at before.
-    """
-    if type(headers) is not list and type(headers) is not tuple:
-        return False
-    if known:
-        count = len(known)
-        if headers[:count] == known:
-            headers = headers[count:]
-    # CR, LF and NUL are told by their numbers: to look for one as bytes takes six times as long.
-    for pair in headers:
-        if type(pair) is not tuple or len(pair) != 2:
-            return False
-        name, value = pair
-        if type(name) is not bytes or type(value) is not bytes or 13 in value or 10 in value or 0 in value:
-            return False
-        if name not in _plain_names and not _is_plain_name(name):
-            return False
-    return True
-
-
-def _is_plain_name(name: bytes) -> bool:
-    text = name.decode("latin-1")
-    if text != text.lower() or text in HOP_BY_HOP:
-        return False
-    try:
-        MutableHeaders.of([(text, "")])
-    except ValueError:
-        return False
-    if len(_plain_names) >= _PLAIN_NAMES_LIMIT:
-        _plain_names.clear()
-    _plain_names.add(name)
-    return True
-
-
-def server_send(request: Request) -> Send | None:
-    """Return what sends to the server, where that is an ASGI server; it takes no channel to be opened."""
-    opener = request._opener
-    if opener is not None:
-        return opener[3] if opener[0] is BridgedChannel else None
-    channel = request._channel
-    return channel.send if isinstance(channel, BridgedChannel) else None
-
-
-def returned_early(app: ASGIApp, *, started: bool) -> str:
-    """Return what to say of an application that returned too soon."""
-    return f"{app.described()} returned {'before the end of its response' if started else 'without a response'}"
-
-
-def piece_from(app: ASGIApp, message: Message) -> bytes:
-    """Return the piece of the body in an ``http.response.body`` event.  Raises AppBroken where it is no bytes."""
-    piece = message.get("body", b"")
-    if not isinstance(piece, bytes | bytearray | memoryview):
-        raise AppBroken(f"{app.described()} sent a body of type {type(piece).__name__}; it must be bytes")
-    return piece  # type: ignore[return-value]  # the others are taken as bytes
-
-
-def response_from(app: ASGIApp, message: Message) -> MountedResponse:
-    """Return the response that an ``http.response.start`` event begins.  Raises AppBroken where it can't be sent."""
-    status = message.get("status")
-    if not isinstance(status, int) or not 100 <= status <= 999:
-        raise AppBroken(f"{app.described()} gave the status {status!r}; it must be a number of three digits")
-    try:
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers") or ()]
-        return MountedResponse(status, headers)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise AppBroken(f"{app.described()} gave a response header that can't be sent: {error}") from error

@@ -17,7 +17,9 @@ from dualroute.middleware.wsgi import WSGIMiddleware
 from dualroute.responses import Response
 from dualroute.streams import BodyFailed, BodyStream
 from dualroute.types import Environ, StartResponse
-from dualroute_wsgi.mounted import RawInput, Reply, WSGIApp
+from dualroute_wsgi.inputs import RawInput
+from dualroute_wsgi.mounted import WSGIApp
+from dualroute_wsgi.replies import Reply
 
 if TYPE_CHECKING:
     from dualroute.exchange import Exchange, Inside

@@ -162,6 +162,14 @@ async def upload_async(request: Request) -> Response:
         return JSONResponse(sizes_of(form))
 
 
+async def spare_files(request: Request) -> Response:
+    """Leave this process so many file descriptors, beside those that are open."""
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + int(request.query_params["number"]), hard))
+    return PlainTextResponse("limited")
+
+
 # Websockets
 
 
@@ -227,6 +235,7 @@ app = DualRoute(
         Route("/held/async", held),
         Route("/upload/def", upload, methods=["POST"]),
         Route("/upload/async", upload_async, methods=["POST"]),
+        Route("/spare-files", spare_files, methods=["POST"]),
         WebSocketRoute("/talk", talk),
     ],
     lifespan=lifespan,

@@ -64,6 +64,7 @@ class Server:
         leading_slashes: whether it hands over more than one slash at the start of a path.
         name_without_host: its own name, which stands in for a missing Host header.
         close_codes: whether it tells the code that a client closed a websocket with.
+        all_close_codes: whether it closes one with any code that an app may give.
         accept_headers: whether it sends the further headers with which a websocket was accepted.
         denial: whether it can answer a websocket handshake with a status other than 403.
         chunks_after_head: whether it ends its answer to HEAD with a last chunk, where it would send chunks to GET.
@@ -92,6 +93,7 @@ class Server:
     leading_slashes: bool = True
     name_without_host: str = "127.0.0.1"
     close_codes: bool = True
+    all_close_codes: bool = True
     accept_headers: bool = True
     denial: bool = True
     chunks_after_head: bool = False

@@ -89,6 +89,7 @@ OTHERS = (
         ("daphne", "--bind", "127.0.0.1", "--port", "{port}", "--verbosity", "1"),
         ("daphne",),
         ends_failed=False,
+        all_close_codes=False,
     ),
     Server(
         "uwsgi",

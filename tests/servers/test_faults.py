@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -267,6 +269,35 @@ def test_an_upload_to_a_disk_that_is_full_is_a_500_and_the_next_one_is_taken(sta
                 assert client.post(f"/upload/{colour}", files={"file": bytes(1_500_000)}).json() == {"file": 1_500_000}
     assert len(server.events("log", level="ERROR")) == 6
     are_back(server, before)
+
+
+# A sync worker has one connection at a time.
+@chosen(*(name for name in (*WSGI, *ASGI) if name != "gunicorn-sync"))
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts what is open in /proc")
+def test_more_connections_than_file_descriptors_are_outlived(start: Start, chosen: Server) -> None:
+    server = start(chosen, APP)
+    before = warmed_up(server)
+    with client_of(server) as client:
+        assert client.post("/spare-files?number=8").text == "limited"
+    with contextlib.ExitStack() as crowd:
+        sockets = [crowd.enter_context(server.connect()) for _ in range(40)]
+        for connection in sockets:
+            with contextlib.suppress(OSError):  # it may have been sent away
+                connection.sendall(b"GET /async HTTP/1.1\r\nHost: h\r\n\r\n")
+        # Some are answered, and the others wait in the system's queue.
+        eventually(lambda: len(select.select(sockets, [], [], 0)[0]) >= 5, "some are answered")
+
+    def is_back() -> bool:
+        try:
+            answers(server)
+        except httpx.HTTPError:
+            return False
+        return True
+
+    eventually(is_back, "it answers in both colours")
+    assert not server.events("log", level="ERROR", logger="dualroute")
+    if counts(server)["pid"] == before["pid"]:  # a server may have begun another worker
+        are_back(server, before)
 
 
 # How a worker ends

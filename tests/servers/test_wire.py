@@ -15,7 +15,7 @@ import pytest
 from tests.servers.http2 import exchange_http2
 from tests.servers.launching import Running, eventually
 from tests.servers.matrix import MATRIX, Member, reached
-from tests.servers.wire import Answer, connected, exchange
+from tests.servers.wire import Answer, Wire, connected, exchange
 from tests.servers.wire_cases import CASES, ROWS, Case, Filled, check, refused
 
 TESTS = Path(__file__).parents[1]
@@ -122,10 +122,23 @@ def ask(member: Member, server: Running, case: Case, filled: Filled) -> Answer:
         if case.then == "leaves":
             return Answer(int(wire.first_line().split()[1]), [], b"", complete=True)
         answer = wire.read(head=head)
-        if answer.status and b"close" in filled.data.lower():
+        if answer.status == 101 and case.frames:
+            answer.closed_with = talk(wire, case.frames)
+        elif answer.status and b"close" in filled.data.lower():
             rest = wire.rest().decode("latin-1")
             assert not rest or (static.follows and rest.endswith(static.follows)), f"something follows: {rest!r}"
         return answer
+
+
+def talk(wire: Wire, frames: bytes) -> int:
+    """Send frames to a websocket, and return the code that it is closed with, or 0."""
+    wire.send(frames)
+    while (frame := wire.frame()) is not None:
+        opcode, data = frame
+        if opcode == 8:
+            wire.send(b"\x88\x80\0\0\0\0")
+            return int.from_bytes(data[:2]) if len(data) >= 2 else 1005
+    return 0
 
 
 def ask_again(member: Member, server: Running) -> Answer:

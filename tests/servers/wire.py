@@ -24,6 +24,8 @@ class Answer:
     body: bytes
     complete: bool
     """Whether the body ended where the headers said that it would."""
+    closed_with: int | None = None
+    """The code that a websocket was closed with, 0 where it was without; None where there was none."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -129,6 +131,16 @@ class Wire:
             end = self._line()
             if size == 0 or end is None:
                 return body, end is not None
+
+    def frame(self) -> tuple[int, bytes] | None:
+        """Read a frame of a websocket: its opcode and what is in it; None where there is none any more."""
+        head = self._exactly(2)
+        if len(head) < 2:
+            return None
+        size = head[1] & 127
+        if size > 125:
+            size = int.from_bytes(self._exactly(2 if size == 126 else 8))
+        return head[0] & 15, self._exactly(size)
 
     def rest(self) -> bytes:
         """Read until the server closes."""

@@ -44,6 +44,7 @@ class Expected:
         reports: what the app tells besides, each a kind and fields; ``{null}`` stands for nothing.
         log: what is in the one line that is logged; without it nothing is, from warnings on.
         level: the level of that line.
+        closes: the code that a websocket is closed with, or several that are all right; 0 where it is closed without.
     """
 
     status: tuple[int, ...]
@@ -59,6 +60,7 @@ class Expected:
     reports: tuple[Mapping[str, Any], ...] = ()
     log: str | None = None
     level: str | None = None
+    closes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Case:
         row: the title of the row in `rows.toml` that it belongs to, if any.
         head: the lines of the request's head.
         body: what follows the head.
+        frames: what the client sends once a websocket is accepted: frames, masked by zeros and so as they are.
         pieces_of: how many bytes go out at a time; all at once where None.
         then: what the client does when all is sent: it "reads" the answer, or first "half-closes" its side, or "leaves"
             as soon as the answer begins.
@@ -88,6 +91,7 @@ class Case:
     answer: Expected
     row: str | None = None
     body: bytes = b""
+    frames: bytes = b""
     pieces_of: int | None = None
     then: str = "reads"
     may_refuse: bool = False
@@ -231,6 +235,7 @@ def check(expected: Expected, answer: Answer, facts: Facts, base: str = "") -> N
     assert answer.status in expected.status, f"{answer.status}: {answer.body[:500]!r}"
     if answer.status == 0:
         return
+    assert expected.closes is None or answer.closed_with in expected.closes, answer.closed_with
     assert answer.complete is expected.complete
     for name, value in expected.headers.items():
         values = [value] if isinstance(value, str) else value
@@ -283,8 +288,9 @@ def _known(of: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any
 def _expected(table: Mapping[str, Any], where: str) -> Expected:
     values = _known(Expected, table, where)
     values["reports"] = tuple(_filled_in(report, {}) for report in values.get("reports", ()))
-    if isinstance(values["status"], int):
-        values["status"] = (values["status"],)
+    for name in ("status", "closes"):
+        if isinstance(values.get(name), int):
+            values[name] = (values[name],)
     return Expected(**values)
 
 
@@ -304,7 +310,8 @@ def _case(table: dict[str, Any], where: str) -> Case:
     where = f"{where}: {table.get('name')}"
     values = _known(Case, table, where)
     values["answer"] = _expected(table["answer"], where)
-    values["body"] = _bytes(table.get("body", ""), where)
+    for name in ("body", "frames"):
+        values[name] = _bytes(table.get(name, ""), where)
     values["handed_over"] = tuple(
         (item["when"], _expected(item["answer"], where)) for item in table.get("handed_over", ())
     )

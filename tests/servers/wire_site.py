@@ -29,7 +29,9 @@ from dualroute import (
     StaticFiles,
     StreamingResponse,
     SyncRequest,
+    SyncWebSocket,
     WebSocket,
+    WebSocketEndpoint,
     WebSocketRoute,
 )
 from dualroute.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -398,6 +400,24 @@ async def websocket(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+def echoing(wanted: str | None) -> tuple[type[WebSocketEndpoint], type[WebSocketEndpoint]]:
+    """Return endpoints that send back what they get of one encoding."""
+
+    class Plain(WebSocketEndpoint):
+        encoding = wanted
+
+        def on_receive(self, websocket: SyncWebSocket, data: Any) -> None:
+            websocket.send_text(str(data))
+
+    class Coloured(WebSocketEndpoint):
+        encoding = wanted
+
+        async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+            await websocket.send_text(str(data))
+
+    return Plain, Coloured
+
+
 # Mounted apps that break their protocol
 
 
@@ -496,6 +516,8 @@ def _routes(report: Report, folder: Path, colour: int) -> list[Any]:
         Route("/json", (read_json, read_json_async)[colour], methods=["POST"]),
         Route("/form", (form, form_async)[colour], methods=["POST"]),
         Route("/upload", upload(report)[colour], methods=["POST"]),
+        *(WebSocketRoute(f"/ws/{encoding}", echoing(encoding)[colour]) for encoding in ("text", "bytes", "json")),
+        WebSocketRoute("/ws/limited", echoing(None)[colour], limits=Limits(max_message_size=10)),
         Mount(
             "/limited",
             routes=[
