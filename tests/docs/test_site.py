@@ -34,6 +34,8 @@ REPOSITORY = "https://github.com/dualroute/dualroute"
 
 HOSTS = {
     "asgi.readthedocs.io": "the ASGI specification",
+    "channels.readthedocs.io": "Channels, Django's websockets",
+    "djangopackages.org": "what there is for Django",
     "docs.djangoproject.com": "Django's documentation",
     "docs.gunicorn.org": "gunicorn's documentation",
     "docs.python.org": "Python's documentation",
@@ -51,10 +53,12 @@ HOSTS = {
     "pypi.org": "packages",
     "quart.palletsprojects.com": "Quart's documentation",
     "semver.org": "what version numbers mean",
+    "starlette.dev": "Starlette's documentation",
     "uvicorn.dev": "uvicorn's documentation",
     "werkzeug.palletsprojects.com": "Werkzeug's documentation",
     "www.contributor-covenant.org": "the code of conduct",
     "www.iana.org": "the registry of status codes",
+    "www.python-httpx.org": "httpx, which the test client is",
     "www.rfc-editor.org": "RFCs",
     "www.sphinx-doc.org": "what the site is built with, named at the foot of each page",
     "www.starlette.io": "Starlette's documentation",
