@@ -228,6 +228,12 @@ def test_the_links_of_a_file_work_on_github(path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_example_is_named_by_a_page() -> None:
+    text = "".join((DOCS / name).read_text("utf-8") for name in pages())
+    examples = [path.name for path in (DOCS / "examples").iterdir() if not path.name.startswith(("_", "."))]
+    assert [name for name in examples if f"examples/{name}" not in text] == []
+
+
 # The reference
 
 PUBLIC = (
