@@ -103,6 +103,8 @@ class HTTPConnection(Generic[StateT]):
     _place: Place
     _opener: tuple[Any, ...] | None
 
+    # The path as it came, where a proxy has told of another one since.
+    _arrived: str | None = None
     _mounted: str = ""
     _path_args: tuple[Any, ...] = ()
     _scope: Scope | None = None
@@ -273,6 +275,8 @@ class HTTPConnection(Generic[StateT]):
             client: the address of the peer, or None where it is not known.
             server: the server's name and port, or None to keep those there are.
         """
+        if self._arrived is None:
+            self._arrived = self.path
         if self._environ is not None:
             self._environ = readdressed_environ(self._environ, target, scheme, client, server)
         else:
@@ -446,13 +450,15 @@ class HTTPConnection(Generic[StateT]):
             self._scope[name] = value
 
     def _made_by(self, middleware: str, name: str) -> Any:
-        try:
-            return (self._attached or {})[name]
-        except KeyError:
-            raise RuntimeError(
-                f"there is no {name} here: {middleware} has to be in the middleware of the application, or around"
-                f" this route, and further out than what asks for the {name}"
-            ) from None
+        if self._attached is not None and name in self._attached:
+            return self._attached[name]
+        # A middleware that was written for Starlette put it into the scope, perhaps one of a host around this app.
+        if name in self.scope:
+            return self.scope[name]
+        raise RuntimeError(
+            f"there is no {name} here: {middleware} has to be in the middleware of the application, or around"
+            f" this route, and further out than what asks for the {name}"
+        )
 
     @property
     def session(self) -> dict[str, Any]:
@@ -567,8 +573,11 @@ class HTTPConnection(Generic[StateT]):
 
     @property
     def printable_path(self) -> str:
-        """The same for a log: percent-encoded where a client has put line breaks or the like in it."""
-        return printable(self.path)
+        """The path for a log, as the server's own log has it: without a prefix that a proxy tells of.
+
+        It is percent-encoded where a client has put line breaks or the like in it.
+        """
+        return printable(self.path if self._arrived is None else self._arrived)
 
     @property
     def root_path(self) -> str:

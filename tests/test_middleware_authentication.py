@@ -245,6 +245,24 @@ def test_a_mounted_starlette_app_has_user_and_auth(serve: Serve) -> None:
     assert client.get("/in/name", headers=basic("tom")).text == "tom"
 
 
+@pytest.mark.parametrize("path", ["/known", "/known-async"])
+@pytest.mark.protocol("asgi")  # a WSGI host has no scope
+def test_who_a_host_has_found_is_known_inside(serve: Serve, path: str) -> None:
+    def known(request: SyncRequest) -> Response:
+        return PlainTextResponse(f"{request.user.display_name} {request.auth.scopes}")
+
+    async def known_async(request: Request) -> Response:
+        return PlainTextResponse(f"{request.user.display_name} {request.auth.scopes}")
+
+    inside = site([], Route("/known", known), Route("/known-async", known_async))
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        found = {"user": SimpleUser("tom"), "auth": AuthCredentials(["read"])}
+        await inside({**scope, **found}, receive, send)
+
+    assert serve(host).get(path).text == "tom ['read']"
+
+
 def test_without_the_middleware_it_says_so(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     client = serve(site([], Route("/who", who), Route("/dashboard", dashboard)))
     assert client.get("/who").status_code == client.get("/dashboard").status_code == 500

@@ -101,6 +101,33 @@ def test_the_request_has_the_colour_of_dispatch_and_is_that_of_the_handler(serve
     assert seen == [[Request, SyncRequest][colour]] * 2
 
 
+@pytest.mark.parametrize("path", ["/", "/async"])
+@pytest.mark.parametrize("way", ["attach", "scope"])
+def test_what_it_makes_for_the_handler_is_there_whatever_the_colours(
+    serve: Serve, colour: int, path: str, way: str
+) -> None:
+    def make(request: Any) -> None:
+        made = {"user": "somebody", "auth": ["read"], "session": {"cart": 1}}
+        for name, value in made.items():
+            if way == "attach":
+                request.attach(name, value)
+            else:
+                request.scope[name] = value
+
+    def told(request: Any) -> Response:
+        return PlainTextResponse(f"{request.user} {request.auth} {request.session}")
+
+    def handler(request: SyncRequest) -> Response:
+        return told(request)
+
+    async def async_handler(request: Request) -> Response:
+        return told(request)
+
+    routes = [Route("/", handler), Route("/async", async_handler)]
+    client = serve(DualRoute(routes, middleware=[colours(make)[colour]]))
+    assert client.get(path).text == "somebody ['read'] {'cart': 1}"
+
+
 def test_an_answer_of_its_own_keeps_the_handler_from_being_called(serve: Serve, colour: int) -> None:
     called: list[str] = []
 

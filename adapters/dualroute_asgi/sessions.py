@@ -52,6 +52,7 @@ class Session:
         self.buffer_size: int = app.buffer_size if waits else app.buffer_size // 2
         self._source: Channel | None = None
         self._told_end = False
+        self._told_cut = False
         self._task: asyncio.Task[None] | None = None
         self._started = False
         self._response: MountedResponse | None = None
@@ -82,6 +83,7 @@ class Session:
             try:
                 piece = await self._source.receive()
             except ClientDisconnect:
+                self._told_cut = True
                 return dict(_DISCONNECT)
             self._told_end = not piece or self._source.ended
             return {"type": "http.request", "body": piece, "more_body": not self._told_end}
@@ -170,7 +172,7 @@ class Session:
             try:
                 self._raise_failure()
             except Exception as error:
-                if self._channel.cut_short:
+                if self._told_cut:
                     raise ClientDisconnect from error
                 raise
         assert response is not None, "there is no piece without a response"

@@ -7,11 +7,26 @@ It needs Flask: ``python -m pip install flask``.  Both servers answer alike; the
 """
 
 import asyncio
+from typing import Any
 
-from flask import Flask, abort, flash, jsonify, redirect, render_template_string, session, url_for
+from flask import Flask, abort, flash, jsonify, redirect, render_template_string, request, session, url_for
+from werkzeug.test import create_environ
 from werkzeug.wrappers import Response as FlaskResponse
 
-from dualroute import DualRoute, HTTPException, JSONResponse, Request, Route, SyncRequest, WebSocket, WebSocketRoute
+from dualroute import (
+    DualRoute,
+    HTTPException,
+    JSONResponse,
+    RedirectResponse,
+    Request,
+    Response,
+    Route,
+    SyncRequest,
+    WebSocket,
+    WebSocketRoute,
+)
+from dualroute.middleware import Middleware
+from dualroute.middleware.base import BaseHTTPMiddleware, SyncRequestResponseEndpoint
 
 PRODUCTS = {1: "Teapot", 2: "Tea cosy", 3: "Cup"}
 
@@ -31,12 +46,40 @@ PAGE = """<!DOCTYPE html>
 {% endfor %}
 </ul>
 <p>In your cart: {{ cart|join(", ") or "nothing" }}. <a href="{{ url_for('empty') }}">Empty it</a></p>
+{% if customer %}<p><a href="{{ url_for('account') }}">{{ customer }}</a></p>{% else %}
+<form method="post" action="{{ url_for('login') }}"><input name="name"> <button>Log in</button></form>{% endif %}
 """
 
 
 @legacy.get("/")
 def home() -> str:
-    return render_template_string(PAGE, products=PRODUCTS, cart=[PRODUCTS[key] for key in session.get("cart", [])])
+    cart = [PRODUCTS[key] for key in session.get("cart", [])]
+    return render_template_string(PAGE, products=PRODUCTS, cart=cart, customer=session.get("customer"))
+
+
+@legacy.post("/login")
+def login() -> FlaskResponse:
+    session["customer"] = request.form["name"]
+    return redirect(url_for("home"))
+
+
+@legacy.get("/cart/empty")
+def empty() -> FlaskResponse:
+    session.pop("cart", None)
+    return redirect(url_for("home"))
+
+
+# These four were moved.  Flask isn't asked for them any more; they stay until no `url_for` of a template names them.
+
+
+@legacy.get("/products")
+def products() -> FlaskResponse:
+    return jsonify(PRODUCTS)
+
+
+@legacy.get("/products/<int:product_id>")
+def product(product_id: int) -> FlaskResponse:
+    return jsonify(name=PRODUCTS[product_id])
 
 
 @legacy.post("/cart/<int:product_id>")
@@ -48,23 +91,44 @@ def buy(product_id: int) -> FlaskResponse:
     return redirect(url_for("home"))
 
 
-@legacy.get("/cart/empty")
-def empty() -> FlaskResponse:
-    session.clear()
-    return redirect(url_for("home"))
+@legacy.get("/account")
+def account() -> FlaskResponse:
+    if "customer" not in session:
+        abort(401)
+    return jsonify(customer=session["customer"], cart=session.get("cart", []))
 
 
-# These two were moved.  Flask isn't asked for them any more; they stay until no `url_for` of a template names them.
+# One session for both: who has logged in there is known here, and what is bought here is in the cart there.
 
 
-@legacy.get("/products")
-def products() -> FlaskResponse:
-    return jsonify(PRODUCTS)
+class FlaskSession(BaseHTTPMiddleware):
+    """Has `request.session` be the session of a Flask app, opened and saved by that app's own code.
 
+    Args:
+        app: what this is around, which `Middleware` fills in.
+        flask_app: the Flask app.
+    """
 
-@legacy.get("/products/<int:product_id>")
-def product(product_id: int) -> FlaskResponse:
-    return jsonify(name=PRODUCTS[product_id])
+    def __init__(self, app: Any, flask_app: Flask) -> None:
+        super().__init__(app)
+        self.flask_app = flask_app
+
+    def dispatch(self, request: SyncRequest, call_next: SyncRequestResponseEndpoint) -> Response:
+        flask_app, interface = self.flask_app, self.flask_app.session_interface
+        cookie = {"cookie": request.headers.get("cookie", "")}
+        asked = flask_app.request_class(create_environ(request.path, str(request.base_url), headers=cookie))
+        session = interface.open_session(flask_app, asked)
+        if session is None:  # there is no secret key
+            session = interface.make_null_session(flask_app)
+        request.attach("session", session)
+        response = call_next(request)
+        if not interface.is_null_session(session):
+            saved = flask_app.response_class()
+            interface.save_session(flask_app, session, saved)
+            for line in saved.headers.getlist("set-cookie"):
+                response.headers.append("set-cookie", line)
+            response.headers.add_vary_header("Cookie")
+        return response
 
 
 # What was moved.
@@ -89,6 +153,22 @@ async def ask(service: str, product_id: int) -> int:
     return product_id * {"stock": 3, "price": 8}[service]
 
 
+def moved_buy(request: SyncRequest, product_id: int) -> Response:
+    if product_id not in PRODUCTS:
+        raise HTTPException(404, f"There is no product {product_id}")
+    request.session["cart"] = [*request.session.get("cart", []), product_id]
+    # What Flask's `flash` does; the next page of either shows it.
+    message = ("message", f"{PRODUCTS[product_id]} is in your cart.")
+    request.session["_flashes"] = [*request.session.get("_flashes", []), message]
+    return RedirectResponse(request.base_url, status_code=303)
+
+
+async def moved_account(request: Request) -> Response:
+    if "customer" not in request.session:
+        raise HTTPException(401, "Log in first")
+    return JSONResponse({"customer": request.session["customer"], "cart": request.session.get("cart", [])})
+
+
 # What Flask never had.
 
 
@@ -99,10 +179,14 @@ async def search(websocket: WebSocket) -> None:
         await websocket.send_json([name for name in PRODUCTS.values() if text.lower() in name.lower()])
 
 
+with_session = [Middleware(FlaskSession, flask_app=legacy)]
+
 app = DualRoute(
     routes=[
         Route("/products", moved_products),
         Route("/products/{product_id:int}", moved_product, name="product"),
+        Route("/cart/{product_id:int}", moved_buy, methods=["POST"], middleware=with_session),
+        Route("/account", moved_account, middleware=with_session),
         WebSocketRoute("/search", search),
     ],
     fallback=legacy,

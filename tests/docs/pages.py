@@ -1,7 +1,8 @@
 """The pages of the documentation as what they are made of: their code blocks, to be run.
 
 A block of Python whose first line is a comment with a file's name, ``# shop.py``, is that file, wherever a page shows
-several or a command names one.  All other blocks of Python on a page are run one after the other, as one module.
+several or a command names one; of HTML, ``<!-- shop.html -->`` is.  All other blocks of Python on a page are run one
+after the other, as one module.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DOCS = ROOT / "docs"
 _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^(?P=indent)(?P=fence)$", re.S | re.M
 )
-_FILE = re.compile(r"# (?P<name>[\w./-]+\.\w+)\n")
+_FILE = re.compile(r"(?:#|<!--) (?P<name>[\w./-]+\.\w+)(?: -->)?\n")
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,28 @@ class Page:
 
     def run(self) -> dict[str, Any]:
         """Run the blocks of Python that are no files, one after the other; return what they define."""
+        namespace: dict[str, Any] = {}
+        for step in self.steps():
+            namespace = step
+        return namespace
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """Run them, and yield what is defined after each of them: one and the same namespace."""
         namespace: dict[str, Any] = {"__name__": self.path.stem}
         for block in self.of("python"):
             if block.file is None:
                 # As many lines before it as in the page, so that a traceback names the page's line.
                 source = "\n" * (block.line - 1) + block.text
                 exec(compile(source, str(self.path), "exec"), namespace)  # that is what is tested
-        return namespace
+                yield namespace
+
+    def apps(self) -> list[Any]:
+        """Run them, and return what they call `app`, one after the other."""
+        found: list[Any] = []
+        for namespace in self.steps():
+            if "app" in namespace and (not found or namespace["app"] is not found[-1]):
+                found.append(namespace["app"])
+        return found
 
 
 @contextmanager

@@ -6,8 +6,8 @@
 It needs Django: ``python -m pip install django``.  This file stands where ``wsgi.py`` stood; `get_asgi_application`
 would do as well, since either works under both servers.
 
-A view of Django's takes any method unless it refuses some itself, so the table says "in part" of what was moved: a POST
-there is answered 405 now.
+A view of Django's takes any method unless it refuses some itself, as `quote` does not; so the table says "in part" of
+it: a POST there is answered 405 now.
 """
 
 import asyncio
@@ -15,10 +15,24 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from dualroute import DualRoute, HTTPException, JSONResponse, Request, Route, SyncRequest, WebSocket, WebSocketRoute
+from dualroute import (
+    DualRoute,
+    HTTPException,
+    JSONResponse,
+    RedirectResponse,
+    Request,
+    Response,
+    Route,
+    SyncRequest,
+    WebSocket,
+    WebSocketRoute,
+)
+from dualroute.middleware import Middleware
+from migrate_django.shared import SharedWithDjango
 from migrate_django.views import QUOTES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "migrate_django.settings")
+project = get_wsgi_application()
 
 # What was moved, at the same paths: Django's end in a slash.
 
@@ -39,6 +53,11 @@ async def ask_likes(number: int) -> int:
     return number * 10
 
 
+def like(request: SyncRequest) -> Response:
+    request.session["likes"] = request.session.get("likes", 0) + 1
+    return RedirectResponse(request.base_url, status_code=303)
+
+
 # What Django never had.
 
 
@@ -53,7 +72,8 @@ app = DualRoute(
     routes=[
         Route("/quotes/", quotes),
         Route("/quotes/{number:int}/", quote),
+        Route("/like/", like, methods=["POST"], middleware=[Middleware(SharedWithDjango)]),
         WebSocketRoute("/search/", search),
     ],
-    fallback=get_wsgi_application(),
+    fallback=project,
 )
