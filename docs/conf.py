@@ -28,6 +28,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "examples"]
 nitpicky = True
+smartquotes = False  # of which options, such as --help, would not stay what they are
 
 # Pages
 

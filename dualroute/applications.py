@@ -176,7 +176,12 @@ class DualRoute(RouteDeclarations, Servable):
     def add_exception_handler(self, exc_class_or_status_code: int | type[Exception], handler: ExceptionHandler) -> None:
         """Have `handler` answer exceptions of a class, or HTTPExceptions of a status.
 
-        It is called with the request and the exception.  500 and Exception stand for what nothing else handles.
+        Args:
+            exc_class_or_status_code: the class, its subclasses included, or the status.  500 and Exception stand for
+                what nothing else handles.
+            handler: called with the request and the exception; a `def` or an `async def` that returns the response.
+
+        Raises TypeError for what can be neither of these.
         """
         key = exc_class_or_status_code
         if not (isinstance(key, int) or (isinstance(key, type) and issubclass(key, Exception))):
@@ -186,7 +191,11 @@ class DualRoute(RouteDeclarations, Servable):
         self.exception_handlers[key] = handler
 
     def exception_handler(self, exc_class_or_status_code: int | type[Exception]) -> Callable[[_F], _F]:
-        """Decorate an exception handler: see `add_exception_handler`."""
+        """Decorate an exception handler: see `add_exception_handler`.
+
+        Args:
+            exc_class_or_status_code: the class or the status.
+        """
 
         def declare(handler: _F) -> _F:
             self.add_exception_handler(exc_class_or_status_code, handler)

@@ -66,7 +66,11 @@ class BaseUser:
 
 
 class SimpleUser(BaseUser):
-    """A user with a name and nothing else."""
+    """A user with a name and nothing else.
+
+    Args:
+        username: the name.
+    """
 
     def __init__(self, username: str) -> None:
         self.username: str = username

@@ -213,7 +213,7 @@ class MutableHeaders(Headers):
         self._list[:] = [pair for pair in self._list if pair[0] != key]
 
     def setdefault(self, key: str, value: str) -> str:
-        """Set the header unless it is there, and return what it then is."""
+        """Set the header `key` to `value` unless it is there, and return what it then is."""
         if key in self:
             return self[key]
         self[key] = value
@@ -248,7 +248,7 @@ class MutableHeaders(Headers):
         return self
 
     def append(self, key: str, value: str) -> None:
-        """Add a header, keeping those of the same name."""
+        """Add the header `key` with `value`, keeping those of the same name."""
         key = key.lower()
         _check(key, value)
         self._list.append((key, value))
@@ -412,16 +412,28 @@ class URL:
         return type(self)(self.components._replace(**parts).geturl())
 
     def include_query_params(self, **params: Any) -> URL:
-        """Return the URL with these query parameters set, in place of those of the same names."""
+        """Return the URL with these query parameters set, in place of those of the same names.
+
+        Args:
+            params: the parameters, whose values are put in as `str` gives them.
+        """
         items = [(key, value) for key, value in self._query_items() if key not in params]
         return self.replace(query=urlencode([*items, *((key, str(value)) for key, value in params.items())]))
 
     def replace_query_params(self, **params: Any) -> URL:
-        """Return the URL with these query parameters and no others."""
+        """Return the URL with these query parameters and no others.
+
+        Args:
+            params: the parameters, whose values are put in as `str` gives them.
+        """
         return self.replace(query=urlencode([(key, str(value)) for key, value in params.items()]))
 
     def remove_query_params(self, keys: str | Sequence[str]) -> URL:
-        """Return the URL without the query parameters of these names."""
+        """Return the URL without some query parameters.
+
+        Args:
+            keys: the name of one, or several names.
+        """
         names = [keys] if isinstance(keys, str) else keys
         return self.replace(query=urlencode([item for item in self._query_items() if item[0] not in names]))
 
@@ -528,7 +540,11 @@ class State:
 
 
 class Secret:
-    """A text that `repr` and tracebacks do not show; `str` gives it."""
+    """A text that `repr` and tracebacks do not show; `str` gives it.
+
+    Args:
+        value: the text.
+    """
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -544,7 +560,11 @@ class Secret:
 
 
 class CommaSeparatedStrings(Sequence[str]):
-    """A list of texts, from a sequence or from one text with commas (``a, b, 'c, d'``), as shells quote it."""
+    """A list of texts.
+
+    Args:
+        value: a sequence, or one text with commas (``a, b, 'c, d'``), quoted as shells do.
+    """
 
     def __init__(self, value: str | Sequence[str]) -> None:
         if isinstance(value, str):

@@ -57,7 +57,11 @@ class HTTPException(Exception):
 
 
 class MalformedBody(HTTPException, ValueError):
-    """The body of a request is not what its reader was asked for, such as JSON that does not parse: status 400."""
+    """The body of a request is not what its reader was asked for, such as JSON that does not parse: status 400.
+
+    Args:
+        detail: what the client is told.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(400, detail)

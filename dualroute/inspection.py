@@ -58,7 +58,11 @@ def route_table(app: Any) -> list[RouteInfo]:
 
 
 def flattened(table: Sequence[RouteInfo]) -> Iterator[RouteInfo]:
-    """Yield every route that answers something: all but those that only hold others."""
+    """Yield every route that answers something: all but those that only hold others.
+
+    Args:
+        table: what `route_table` returned.
+    """
     for info in table:
         if info["endpoint"] or not info["routes"]:
             yield info
@@ -66,7 +70,12 @@ def flattened(table: Sequence[RouteInfo]) -> Iterator[RouteInfo]:
 
 
 def summary_rows(table: Sequence[RouteInfo], depth: int = 0) -> Iterator[tuple[str, str, str, str]]:
-    """Yield path, methods, name and endpoint of each route; those inside others are indented."""
+    """Yield path, methods, name and endpoint of each route; those inside others are indented.
+
+    Args:
+        table: what `route_table` returned.
+        depth: how deep to indent the outermost.
+    """
     for info in table:
         path = f"{info['own']}/*" if info["kind"] == "mount" else info["own"]
         yield "  " * depth + path, takes(info), info["name"] or "", info["endpoint"]

@@ -393,7 +393,14 @@ class Response(Servable):
     ) -> None:
         """Add a Set-Cookie header that makes the client forget a cookie.
 
-        Its path and domain, and whether it is partitioned, must be as when it was set.
+        Args:
+            key: its name.
+            path: its path, as when it was set.
+            domain: its domain, as when it was set.
+            secure: as for `set_cookie`, and so are the next two; browsers may ask for it in a cookie of that name.
+            httponly: as for `set_cookie`.
+            samesite: as for `set_cookie`.
+            partitioned: whether it is partitioned, as when it was set.
         """
         self.set_cookie(
             key,
@@ -413,6 +420,9 @@ class Response(Servable):
 
     def add_etag(self, *, weak: bool = False) -> None:
         """Set an ETag made from the body, unless there is one.
+
+        Args:
+            weak: True for a weak one, which stands for the same content in other bytes too (RFC 9110 section 8.8.1).
 
         Raises TypeError for a response whose body comes piece by piece: give that one a header of its own.
         """

@@ -48,7 +48,11 @@ class WebSocketState(enum.Enum):
 
 
 class MalformedMessage(WebSocketException, ValueError):
-    """A message is not of the kind that was expected.  Unless it is caught, the websocket is closed with 1003."""
+    """A message is not of the kind that was expected.  Unless it is caught, the websocket is closed with 1003.
+
+    Args:
+        reason: what the peer is told.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(1003, reason)

@@ -40,6 +40,7 @@ INTERNAL = frozenset(
         "AwaitableForm",
         "CountingList",
         "ForeignApp",
+        "Found",
         "LoopThread",
         "Pace",
         "Parameter",
@@ -61,9 +62,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", lambda app, config: config.autodoc_type_aliases.update(import_for_annotations()))
     # Before napoleon, which sees to the sections.
     app.connect("autodoc-process-docstring", mark_code, priority=400)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-signature", name_aliases)
+    app.connect("object-description-transform", leave_out_object)
     app.connect("autodoc-process-bases", leave_out_internal_bases)
     app.connect("missing-reference", resolve)
-    app.connect("object-description-transform", leave_out_object)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -154,8 +157,9 @@ def import_for_annotations() -> dict[str, str]:
                 and isinstance(statement.target, ast.Name)
                 and ast.unparse(statement.annotation) == "TypeAlias"
                 and statement.target.id in module.__all__
+                and statement.target.id != "Environ"  # a dict; it stands in a property, whose annotation has no hook
             ):
-                aliases[statement.target.id] = f"{module.__name__}.{statement.target.id}"
+                aliases[statement.target.id] = f"~{module.__name__}.{statement.target.id}"
     return aliases
 
 
@@ -166,6 +170,17 @@ def modules() -> Iterator[Any]:
         for module in pkgutil.walk_packages(sys.modules[package].__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 yield importlib.import_module(module.name)
+
+
+def name_aliases(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Have an alias within an annotation by its name; autodoc has one by its name where it is all of an annotation."""
+
+    def named(text: str | None) -> str | None:
+        return text and re.sub(r"TypeAliasForwardRef\('([~\w.]+)'\)", r"\1", text)
+
+    return named(signature), named(returns)
 
 
 def leave_out_internal_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
@@ -194,7 +209,13 @@ def _public(bases: Iterable[Any]) -> Iterator[Any]:
             yield from _public(getattr(cls, "__orig_bases__", cls.__bases__))
 
 
-# Code
+# Text
+
+
+def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep what stands before a colon in the docstring of an attribute from being taken for its type."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # an empty comment: napoleon looks for a type in the first line that is not blank
 
 
 def mark_code(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -111,10 +111,15 @@ def _further_in(*args: Any) -> Any:
 
 
 def covers(*kinds: str) -> Callable[[_M], _M]:
-    """Say which connections a middleware is for: "http", "websocket" or both.
+    """Say which connections a middleware is for: a decorator.
 
     Around a websocket, the yield gives None once the session has ended, which is then what to return.  A Response
     returned without a yield refuses the handshake.
+
+    Args:
+        kinds: "http", "websocket" or both.
+
+    Raises ValueError for anything else.
     """
     unknown = [kind for kind in kinds if kind not in ("http", "websocket")]
     if unknown or not kinds:

@@ -46,6 +46,7 @@ class MemoryStore:
 
     Args:
         max_keys: how many clients are remembered in a window; beyond that the first of them are forgotten.
+        clock: tells the time in seconds.
 
     Raises ValueError where that is less than one.
     """

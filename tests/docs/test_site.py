@@ -5,7 +5,9 @@ It is what ``tox -e docs`` has built, or is built here.
 
 from __future__ import annotations
 
+import html
 import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -32,6 +34,8 @@ REPOSITORY = "https://github.com/dualroute/dualroute"
 
 HOSTS = {
     "asgi.readthedocs.io": "the ASGI specification",
+    "channels.readthedocs.io": "Channels, Django's websockets",
+    "djangopackages.org": "what there is for Django",
     "docs.djangoproject.com": "Django's documentation",
     "docs.gunicorn.org": "gunicorn's documentation",
     "docs.python.org": "Python's documentation",
@@ -49,10 +53,12 @@ HOSTS = {
     "pypi.org": "packages",
     "quart.palletsprojects.com": "Quart's documentation",
     "semver.org": "what version numbers mean",
+    "starlette.dev": "Starlette's documentation",
     "uvicorn.dev": "uvicorn's documentation",
     "werkzeug.palletsprojects.com": "Werkzeug's documentation",
     "www.contributor-covenant.org": "the code of conduct",
     "www.iana.org": "the registry of status codes",
+    "www.python-httpx.org": "httpx, which the test client is",
     "www.rfc-editor.org": "RFCs",
     "www.sphinx-doc.org": "what the site is built with, named at the foot of each page",
     "www.starlette.io": "Starlette's documentation",
@@ -222,6 +228,12 @@ def test_the_links_of_a_file_work_on_github(path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_example_is_named_by_a_page() -> None:
+    text = "".join((DOCS / name).read_text("utf-8") for name in pages())
+    examples = [path.name for path in (DOCS / "examples").iterdir() if not path.name.startswith(("_", "."))]
+    assert [name for name in examples if f"examples/{name}" not in text] == []
+
+
 # The reference
 
 PUBLIC = (
@@ -326,6 +338,46 @@ def modules_in(package: Any) -> set[str]:
     (folder,) = package.__path__
     names = {".".join(path.relative_to(folder).with_suffix("").parts) for path in Path(folder).rglob("[!_]*.py")}
     return {f"dualroute.{name}" for name in names}
+
+
+def test_every_argument_of_a_class_is_told_of() -> None:
+    silent = []
+    for module in PUBLIC:
+        for name in names_of(module):
+            cls = getattr(importlib.import_module(module), name)
+            if isinstance(cls, type) and "__init__" in vars(cls) and name not in MADE_BY_OTHERS:
+                told = inspect.getdoc(cls) or ""
+                arguments = list(inspect.signature(cls.__init__).parameters)[1:]
+                silent += [
+                    f"{name}({own})" for own in arguments if not re.search(rf"\b{own}\b", told) and own not in REFUSED
+                ]
+    assert silent == []
+
+
+MADE_BY_OTHERS = ("RateLimitStore", "StartResponse", "Threads", "WebSocketTestSession")
+"""Protocols, and what a user never makes."""
+
+REFUSED = ("on_startup", "on_shutdown")
+"""Arguments of Starlette's that are there to be refused by a sentence."""
+
+
+@pytest.mark.parametrize("command", ["run", "routes", "match", "check", "completion"])
+def test_the_reference_of_a_command_says_what_its_help_says(site: Path, command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dualroute", command, "--help"], cwd=site, capture_output=True, text=True, check=True
+    )
+    # What a page says in words, without the marks of HTML or the breaks of lines.
+    text = re.sub(r"<[^>]+>", "", (site / "reference" / "command-line.html").read_text("utf-8"))
+    said = "".join(html.unescape(text).split())
+    for line in done.stdout.replace("`", "").partition("\n\n")[2].splitlines():
+        if line.strip() not in ("positional arguments:", "options:") and "--help" not in line:
+            for part in re.split(r" {2,}", line.strip()):
+                assert "".join(part.split()) in said, line
+
+
+def test_the_site_has_nothing_in_it_that_was_made_for_machines(site: Path) -> None:
+    for path, read in documents(site):
+        assert not re.search(r"TypeAliasForwardRef|&lt;object object|0x[0-9a-f]{8}", read.text), path.name
 
 
 def names_of(module: str) -> list[str]:
