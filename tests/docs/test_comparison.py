@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import requires
 from types import FrameType
 from typing import Any
@@ -89,7 +89,7 @@ def tries(line: str, *columns: str) -> Callable[[Any], Any]:
         for column in columns:
             assert (line, column) in TABLE, f"README has no cell {line!r}, {column!r}"
             assert (line, column) not in PROBES, f"{line!r}, {column!r} is tried twice"
-            PROBES[line, column] = function if len(columns) == 1 else lambda by, column=column: function(by, column)
+            PROBES[line, column] = function if len(columns) == 1 else partial(function, column=column)
         return function
 
     return declare
@@ -140,6 +140,10 @@ def flask_app() -> flask.Flask:
     return app
 
 
+def wsgi_app_of_flask() -> Any:
+    return flask_app()
+
+
 def quart_app() -> quart.Quart:
     app = quart.Quart("compared")
     app.add_url_rule("/plain", view_func=plain)
@@ -173,9 +177,12 @@ def falcon_asgi_app(**options: Any) -> Any:
     return app
 
 
-def wsgi_hello(environ: Any, start_response: Any) -> list[bytes]:
+def wsgi_hello(environ: Any, start_response: Any) -> Any:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
     return [b"WSGI"]
+
+
+not_asgi: Any = wsgi_hello
 
 
 async def asgi_hello(scope: Any, receive: Any, send: Any) -> None:
@@ -246,14 +253,14 @@ def a2wsgi_by_wsgi(by: By) -> str:
 
 @tries("is served by ASGI servers", "a2wsgi")
 def a2wsgi_by_asgi(by: By) -> str:
-    app: Any = a2wsgi.WSGIMiddleware(flask_app())
+    app: Any = a2wsgi.WSGIMiddleware(wsgi_app_of_flask())
     return "a WSGI app is" if answers(by.asgi(app)) else "no"
 
 
 @tries("one object for both", "a2wsgi")
 def a2wsgi_by_both(by: By) -> str:
     to_wsgi: Any = a2wsgi.ASGIMiddleware(starlette_app())
-    to_asgi: Any = a2wsgi.WSGIMiddleware(flask_app())
+    to_asgi: Any = a2wsgi.WSGIMiddleware(wsgi_app_of_flask())
     return yes(answers(by.asgi(to_wsgi)) or answers(by.wsgi(to_asgi)))
 
 
@@ -281,7 +288,7 @@ def def_under_asgi(by: By, column: str) -> str:
 
 @tries("`def` handlers under ASGI", "a2wsgi")
 def def_under_a2wsgi(by: By) -> str:
-    return hop(by, a2wsgi.WSGIMiddleware(flask_app()))
+    return hop(by, a2wsgi.WSGIMiddleware(wsgi_app_of_flask()))
 
 
 @tries("`def` handlers under ASGI", "Falcon")
@@ -382,7 +389,7 @@ def flask_websockets(by: By) -> str:
 
 @tries("websockets", "a2wsgi")
 def a2wsgi_websockets(by: By) -> str:
-    return echoes(a2wsgi.WSGIMiddleware(flask_app()))
+    return echoes(a2wsgi.WSGIMiddleware(wsgi_app_of_flask()))
 
 
 # Other apps
@@ -398,7 +405,7 @@ def we_mount_wsgi(by: By) -> str:
 def starlette_mounts_wsgi(by: By) -> str:
     mount = starlette.routing.Mount
     wrapped: Any = a2wsgi.WSGIMiddleware(wsgi_hello)
-    if answers(by.asgi(starlette_app(mount("/there", wsgi_hello))), "/there/x", "WSGI"):
+    if answers(by.asgi(starlette_app(mount("/there", not_asgi))), "/there/x", "WSGI"):
         return "yes"
     return "with a2wsgi" if answers(by.asgi(starlette_app(mount("/there", wrapped))), "/there/x", "WSGI") else "no"
 
@@ -450,7 +457,7 @@ def we_hand_on(by: By) -> str:
 def starlette_hands_on(by: By) -> str:
     mount = starlette.routing.Mount
     client = by.asgi(starlette_app(mount("/", asgi_hello)))
-    assert not answers(by.asgi(starlette_app(mount("/", wsgi_hello))), "/elsewhere", "WSGI")
+    assert not answers(by.asgi(starlette_app(mount("/", not_asgi))), "/elsewhere", "WSGI")
     return "yes, to ASGI apps" if answers(client, "/elsewhere", "ASGI") and answers(client) else "no"
 
 
@@ -574,7 +581,7 @@ def scaling(by: By, column: str) -> str:
         asked = rest_lookups(count)["last, with parameters"]
         call = candidate.call(candidate.build(rest(count)), asked)
         assert call.read(call.function(*call.args)) == asked.answer
-        lines.append(lines_of(lambda call=call: call.function(*call.args)))  # type: ignore[misc]  # as it is now
+        lines.append(lines_of(partial(call.function, *call.args)))
     assert lines[0] > 0
     return "as long" if lines[1] <= 1.2 * lines[0] else "longer"
 

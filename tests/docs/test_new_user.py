@@ -11,10 +11,12 @@ import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -56,12 +58,12 @@ class Terminal:
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec sh -i <{name} >{name} 2>&1"],
             cwd=folder,
-            env={**environ, "PS1": PROMPT, "TERM": "dumb"},
+            env={**environ, "PS1": PROMPT, "TERM": "dumb", "VIRTUAL_ENV_DISABLE_PROMPT": "1"},
             start_new_session=True,
         )
-        os.close(slave)
         self._typed_at = 0
         self._wait_for_prompt()
+        os.close(slave)  # not before the shell has it open: a terminal that nobody has open is gone
 
     def type(self, text: str) -> None:
         """Type a line."""
@@ -164,8 +166,8 @@ class Newcomer:
         self._terminals: list[Terminal] = []
         self.terminal(self.checkout, activated=False).run(f"python3 -m venv {home / 'venv'}")
 
-    def terminal(self, folder: Path, *, activated: bool = True, **environ: str) -> Terminal:
-        terminal = Terminal(folder, {**self._environ, **environ})
+    def terminal(self, folder: Path, environ: Mapping[str, str] | None = None, *, activated: bool = True) -> Terminal:
+        terminal = Terminal(folder, {**self._environ, **(environ or {})})
         self._terminals.append(terminal)
         if activated:
             terminal.run(f". {self.home / 'venv' / 'bin' / 'activate'}")
@@ -191,20 +193,9 @@ def two_free_ports() -> int:
     """Return a free port that another one comes after."""
     while True:
         port = free_port()
-        with_next = free_port_is(port + 1)
-        if with_next:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + 1))
             return port
-
-
-def free_port_is(port: int) -> bool:
-    import socket
-
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def served_at(terminal: Terminal, port: int) -> list[str]:
@@ -256,7 +247,7 @@ def test_any_server_takes_the_code_of_readme(newcomer: Newcomer, tmp_path: Path,
     environ = {"UVICORN_PORT": str(port)} if line.startswith("uvicorn") else {}
     if line.startswith("gunicorn"):
         environ = {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"}
-    terminal = newcomer.terminal(tmp_path, **environ)
+    terminal = newcomer.terminal(tmp_path, environ)
     terminal.type(f"{line} --port {port}" if line.startswith("dualroute") else line)
     if line.startswith("dualroute"):
         addresses = served_at(terminal, port)
