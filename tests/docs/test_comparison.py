@@ -740,7 +740,7 @@ def test_a_cell_is_true(by: By, line: str, column: str) -> None:
 def test_a_cell_that_is_not_tried_has_a_note_or_does_not_apply() -> None:
     untried = {place: cell for place, cell in TABLE.items() if place not in PROBES}
     bare = {place for place, cell in untried.items() if cell != "-" and not NOTE.search(cell)}
-    assert bare == {("packages made for it", "dualroute")}  # which is for others to change
+    assert bare == set()
 
 
 def test_notes_are_there_and_used() -> None:
