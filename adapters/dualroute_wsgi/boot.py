@@ -29,7 +29,8 @@ def start(app: Any) -> None:
     if isinstance(served, Servable):
         served = served.wsgi_adapter
     if not isinstance(served, WSGIAdapter):
-        raise TypeError(f"a DualRoute, a Router or another app of dualroute can be started, not {shown(app)}")
+        name = shown(app) if callable(app) else repr(app)
+        raise TypeError(f"a DualRoute, a Router or another app of dualroute can be started, not {name}")
     served.get_ready()
 
 
