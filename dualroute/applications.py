@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from dualroute.callables import describe
 from dualroute.datastructures import State, URLPath
 from dualroute.lifespan import LifespanFunction, app_lifespan
+from dualroute.limits import Limits, checked_limits
 from dualroute.middleware import Middleware, MiddlewareFunction, checked_middleware
 from dualroute.routes import BaseRoute, RouteList
 from dualroute.routing import RouteDeclarations, Router
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from dualroute.delegates import HTTPServerRequest
     from dualroute.dispatch import Dispatcher
     from dualroute.foreign import ForeignApp
-    from dualroute.limits import Limits
     from dualroute.steps import HandlerDelegate
     from dualroute.types import ExceptionHandler
     from dualroute_asgi import ASGIAdapter
@@ -91,16 +92,16 @@ class DualRoute(RouteDeclarations, Servable):
     ) -> None:
         if isinstance(routes, bool):
             raise TypeError("DualRoute takes its routes first; write debug=True, and routes=")
-        if max_threads < 1:
-            raise ValueError(f"max_threads must be at least 1, not {max_threads}")
-        if max_waiting < 0:
-            raise ValueError(f"max_waiting must be at least 0, not {max_waiting}")
+        if not isinstance(max_threads, int) or max_threads < 1:
+            raise ValueError(f"max_threads must be at least 1, not {max_threads!r}")
+        if not isinstance(max_waiting, int) or max_waiting < 0:
+            raise ValueError(f"max_waiting must be at least 0, not {max_waiting!r}")
         if fallback_on_405 and fallback is None:
             raise ValueError("fallback_on_405 needs a fallback")
         self.router: Router = Router(routes, redirect_slashes=redirect_slashes, default=fallback)
         self.router.lifespan = app_lifespan(lifespan, self, on_startup, on_shutdown)
         self.fallback_on_405 = fallback_on_405
-        self.limits: Limits | None = limits
+        self.limits: Limits | None = checked_limits(limits, "DualRoute")
         self.timeout: float | None = checked_timeout(timeout, "DualRoute")
         self.middleware: list[MiddlewareFunction] = list(checked_middleware(middleware, "DualRoute"))
         self._debug = False
@@ -112,8 +113,8 @@ class DualRoute(RouteDeclarations, Servable):
         self.max_threads = max_threads
         self.max_waiting = max_waiting
         self.default_host = default_host
-        self.asgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(asgi_middleware)
-        self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = tuple(wsgi_middleware)
+        self.asgi_middleware: tuple[Callable[[Any], Any], ...] = _wrappers(asgi_middleware, "ASGI")
+        self.wsgi_middleware: tuple[Callable[[Any], Any], ...] = _wrappers(wsgi_middleware, "WSGI")
         self.state: State = State()
         self._pass_for_asgi()
 
@@ -188,6 +189,7 @@ class DualRoute(RouteDeclarations, Servable):
             raise TypeError(f"an exception handler is for a status or an Exception class, not {key!r}")
         if not callable(handler):
             raise TypeError(f"an exception handler is a function, not {handler!r}")
+        _require_two_arguments(handler)
         self.exception_handlers[key] = handler
 
     def exception_handler(self, exc_class_or_status_code: int | type[Exception]) -> Callable[[_F], _F]:
@@ -251,12 +253,12 @@ def asgi_side(app: Servable) -> Any:
     from dualroute_asgi import ASGIAdapter
 
     side: ASGIAdapter = ASGIAdapter(app)
-    return _wrapped(side, getattr(app, "asgi_middleware", ()))
+    return _wrapped(side, getattr(app, "asgi_middleware", ()), "ASGI")
 
 
 def wsgi_side(app: Servable) -> Any:
     """Return the WSGI adapter around `app`, in the WSGI middleware of a DualRoute."""
-    return _wrapped(app.wsgi_adapter, getattr(app, "wsgi_middleware", ()))
+    return _wrapped(app.wsgi_adapter, getattr(app, "wsgi_middleware", ()), "WSGI")
 
 
 def wsgi_adapter(app: Servable) -> WSGIAdapter:
@@ -308,7 +310,42 @@ def loop_side() -> Any:
     return dualroute_asgi.concurrency
 
 
-def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]]) -> Any:
+def _wrapped(side: Any, middleware: Sequence[Callable[[Any], Any]], protocol: str) -> Any:
     for wrap in reversed(middleware):
         side = wrap(side)
+        if not callable(side):
+            raise TypeError(
+                f"{describe(wrap)} in {protocol.lower()}_middleware returned {side!r:.80}; it must return an"
+                f" {protocol} app"
+            )
     return side
+
+
+def _wrappers(given: Any, protocol: str) -> tuple[Callable[[Any], Any], ...]:
+    """Return what wraps one side of an app.  Raises TypeError for what can't."""
+    name = f"{protocol.lower()}_middleware"
+    if callable(given):
+        raise TypeError(f"DualRoute: {name} is a list, so put {describe(given)} into one")
+    wrappers = tuple(given)
+    for item in wrappers:
+        if not callable(item) or isinstance(item, Middleware):
+            hint = "; Middleware(…) goes into middleware=" if isinstance(item, Middleware) else ""
+            raise TypeError(
+                f"DualRoute: {name} takes callables that are given the {protocol} app and return one, not"
+                f" {item!r}{hint}"
+            )
+    return wrappers
+
+
+def _require_two_arguments(handler: Callable[..., Any]) -> None:
+    import inspect
+
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        raise TypeError(
+            "an exception handler takes the request and the exception, which"
+            f" {describe(handler)}{inspect.signature(handler)} can't"
+        ) from None
+    except ValueError:
+        pass  # some callables written in C have no signature

@@ -10,6 +10,7 @@ from dualroute.convertors import Convertor
 from dualroute.datastructures import URLPath
 from dualroute.endpoints import http_handlers, websocket_handler
 from dualroute.handlers import Handler
+from dualroute.limits import Limits, checked_limits
 from dualroute.matching import HTTP, WEBSOCKET, Entry
 from dualroute.middleware import MiddlewareFunction, checked_middleware
 from dualroute.paths import Template, quote_path
@@ -17,7 +18,6 @@ from dualroute.routes import BaseRoute
 from dualroute.timeouts import checked_timeout
 
 if TYPE_CHECKING:
-    from dualroute.limits import Limits
     from dualroute.types import Endpoint, WebSocketHandler
 
 __all__ = ["Route", "WebSocketRoute"]
@@ -104,7 +104,7 @@ class Route(_EndpointRoute):
         timeout: float | None = None,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
-        self.limits: Limits | None = limits
+        self.limits: Limits | None = checked_limits(limits, repr(self))
         self.timeout: float | None = checked_timeout(timeout, repr(self))
         self.include_in_schema = include_in_schema
         self.handlers: dict[str, Handler] = http_handlers(
@@ -151,7 +151,7 @@ class WebSocketRoute(_EndpointRoute):
         limits: Limits | None = None,
     ) -> None:
         super().__init__(path, endpoint, name, middleware)
-        self.limits: Limits | None = limits
+        self.limits: Limits | None = checked_limits(limits, repr(self))
         self.websocket_handler: Handler = websocket_handler(endpoint, params=self.template.convertors, where=repr(self))
 
     def entries(self) -> Iterator[Entry]:

@@ -334,7 +334,7 @@ def checked_methods(methods: Iterable[str], where: str) -> list[str]:
         raise TypeError(f"{where}: methods is a list of names, not the string {methods!r}")
     checked = []
     for method in methods:
-        if not _TOKEN.fullmatch(method):
+        if not isinstance(method, str) or not _TOKEN.fullmatch(method):
             raise ValueError(f"{where}: {method!r} is no HTTP method")
         checked.append(method.upper())
     if not checked:

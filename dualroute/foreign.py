@@ -147,6 +147,9 @@ class Crossing:
         return response
 
 
+_ARTICLES = {"ASGI": "an", "WSGI": "a"}
+
+
 class ForeignApp(Servable):
     """The base of WSGIApp and ASGIApp.
 
@@ -182,13 +185,16 @@ class ForeignApp(Servable):
         max_threads: int = DEFAULT_MAX_THREADS,
     ) -> None:
         name = type(self).__name__
+        kind = f"{_ARTICLES[self.protocol]} {self.protocol}"
         if not callable(app):
-            raise TypeError(f"{name} takes a {self.protocol} application, not {app!r}")
+            raise TypeError(f"{name} takes {kind} application, not {app!r}")
         if isinstance(app, ForeignApp):
             raise TypeError(f"{name} takes the application itself, not {app!r}")
         told = protocol_of(app)
         if told is not None and told != self.protocol:
-            raise TypeError(f"{name} takes a {self.protocol} application; {shown(app)} is called like a {told} one")
+            raise TypeError(
+                f"{name} takes {kind} application; {shown(app)} is called like {_ARTICLES[told]} {told} one"
+            )
         if buffer_size < 1:
             raise ValueError(f"buffer_size is a number of bytes, at least 1, not {buffer_size}")
         if max_threads < 1:
@@ -270,7 +276,7 @@ def require_made_for(protocol: str, app: Any, cls: Callable[..., Any]) -> None:
     hint = "" if told is None else f"; write {'WSGIMiddleware' if told == 'WSGI' else 'Middleware'}({name}, …)"
     raise TypeError(
         f"{describe(cls)} takes an application to be around, and makes {shown(app) if callable(app) else repr(app)},"
-        f" which is not called like {'an' if protocol == 'ASGI' else 'a'} {protocol} application{hint}"
+        f" which is not called like {_ARTICLES[protocol]} {protocol} application{hint}"
     )
 
 

@@ -286,7 +286,7 @@ def _checked(function: Any, where: str) -> Callable[[Any], Any]:
     if not isinstance(function, type) and (hasattr(function, "__aenter__") or hasattr(function, "__enter__")):
         raise TypeError(
             f"{where}(lifespan=…) takes a function that makes a context manager, since an app may live several times;"
-            f" not the context manager {function!r}"
+            f" not the context manager {describe(function)}"
         )
     if not callable(function):
         raise TypeError(f"{where}(lifespan=…) takes a function that makes a context manager, not {function!r}")

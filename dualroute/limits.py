@@ -91,3 +91,10 @@ class Limits:
             return self
         names = self._given | outer._given
         return Limits(**{name: getattr(self if name in self._given else outer, name) for name in names})
+
+
+def checked_limits(limits: Limits | None, where: str) -> Limits | None:
+    """Return limits as they were given.  Raises TypeError for what are none."""
+    if limits is not None and not isinstance(limits, Limits):
+        raise TypeError(f"{where}: limits are Limits(…), not {limits!r}")
+    return limits

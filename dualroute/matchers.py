@@ -134,7 +134,8 @@ class MethodMatches(Matcher):
             methods = tuple(methods[0])
         wrong = [method for method in methods if not isinstance(method, str)]
         if wrong or not methods:
-            raise TypeError(f"MethodMatches takes the names of methods, not {wrong[0] if wrong else 'nothing'!r}")
+            shown = repr(wrong[0]) if wrong else "nothing"
+            raise TypeError(f"MethodMatches takes the names of methods, not {shown}")
         self._written = tuple(checked_methods([str(method) for method in methods], "MethodMatches"))
         self.methods: frozenset[str] = frozenset((*self._written, *(["HEAD"] if "GET" in self._written else ())))
 

@@ -28,6 +28,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
+from dualroute.callables import describe
 from dualroute.convertors import CONVERTOR_TYPES, Convertor, IntegerConvertor, PathConvertor, StringConvertor
 
 __all__ = [
@@ -136,6 +137,7 @@ class Template:
     __slots__ = ("convertors", "parts", "segments", "source")
 
     def __init__(self, source: str, *, prefix: bool = False, host: bool = False) -> None:
+        require_str(source, "host" if host else "path")
         if not host and not source.startswith("/") and not (prefix and source == ""):
             raise ValueError(f"a path must start with a slash: {source!r}")
         self.source: str = source.rstrip("/") if prefix else source
@@ -170,6 +172,13 @@ class Template:
                 # AssertionError: convertors written for Starlette refuse a value by assert.
                 raise ValueError(f"parameter {part.name!r} of {self.source!r}: {error}") from error
         return "".join(filled)
+
+
+def require_str(source: Any, what: str) -> None:
+    """Raise TypeError unless a path or a host is a str; most often the arguments stand the wrong way round then."""
+    if not isinstance(source, str):
+        shown = describe(source) if callable(source) else repr(source)
+        raise TypeError(f"a {what} is a str, and comes first; {shown} is none")
 
 
 def _parse(source: str) -> list[str | Parameter]:

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from dualroute.callables import describe
 from dualroute.datastructures import URLPath
 from dualroute.exceptions import HTTPException, NoMatchFound
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Miss, Table
@@ -273,12 +274,19 @@ class RouteList(CountingList):
 
     __slots__ = ()
 
+    def __init__(self, routes: Iterable[Any] = ()) -> None:
+        if not isinstance(routes, Iterable):
+            raise TypeError(f"routes is a list of Route, WebSocketRoute, Mount and Host objects, not {_shown(routes)}")
+        super().__init__(routes)
+
     def checked(self, item: Any) -> Any:
         if not isinstance(item, BaseRoute):
-            raise TypeError(
-                f"routes are Route, WebSocketRoute, Mount and Host objects, not {type(item).__name__}: {item!r}"
-            )
+            raise TypeError(f"routes are Route, WebSocketRoute, Mount and Host objects, not {_shown(item)}")
         return item
+
+
+def _shown(given: Any) -> str:
+    return describe(given) if callable(given) and not isinstance(given, BaseRoute) else repr(given)
 
 
 def reverse(routes: Sequence[Reversible], name: str, params: Mapping[str, Any]) -> URLPath:

@@ -24,9 +24,10 @@ from dualroute.exceptions import NoMatchFound
 from dualroute.foreign import ForeignApp, foreign_app
 from dualroute.handlers import Handler
 from dualroute.lifespan import AppLifespan, LifespanFunction, app_lifespan
+from dualroute.limits import Limits, checked_limits
 from dualroute.matching import HTTP, WEBSOCKET, Entry, Finder, Table
 from dualroute.middleware import MiddlewareFunction, checked_middleware
-from dualroute.paths import Tail, Template, quote_path
+from dualroute.paths import Tail, Template, quote_path, require_str
 from dualroute.routes import BaseRoute, Match, RouteList, first_path, path_by_args, reverse, standing_alone
 from dualroute.serving import Servable
 from dualroute.targets import require_host
@@ -35,7 +36,6 @@ from dualroute.timeouts import checked_timeout
 if TYPE_CHECKING:
     from dualroute.applications import DualRoute
     from dualroute.dispatch import Dispatcher
-    from dualroute.limits import Limits
     from dualroute.paths import compile_path
     from dualroute.types import Endpoint, WebSocketHandler
 
@@ -88,7 +88,7 @@ class Container(BaseRoute):
         self.app = app
         self.name = name
         self.middleware: tuple[MiddlewareFunction, ...] = checked_middleware(middleware, repr(self))
-        self.limits: Limits | None = limits
+        self.limits: Limits | None = checked_limits(limits, repr(self))
         self.timeout: float | None = checked_timeout(timeout, repr(self))
         self.router: Router | None = router_of(app)
         self.handlers: dict[str, Handler] = {}
@@ -278,6 +278,7 @@ class Host(Container):
         limits: Limits | None = None,
         timeout: float | None = None,
     ) -> None:
+        require_str(host, "host")
         if not host or "/" in host:
             raise ValueError(f"a host is a name with an optional port, without slashes: {host!r}")
         self.host = host

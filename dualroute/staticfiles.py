@@ -116,7 +116,7 @@ class StaticFiles(Servable):
         if self.directory is not None:
             yield os.fspath(self.directory)
         if isinstance(self.packages, str):
-            raise TypeError(f"packages is a list of names, not the string {self.packages!r}")
+            raise TypeError(f"StaticFiles: packages is a list of names, not the string {self.packages!r}")
         for package in self.packages or ():
             name, folder = (package, "statics") if isinstance(package, str) else package
             try:
@@ -124,10 +124,10 @@ class StaticFiles(Servable):
             except ModuleNotFoundError:
                 spec = None
             if spec is None or not spec.submodule_search_locations:
-                raise RuntimeError(f"there is no package {name!r}")
+                raise RuntimeError(f"StaticFiles: there is no package {name!r}")
             path = os.path.join(next(iter(spec.submodule_search_locations)), folder)
             if not os.path.isdir(path):
-                raise RuntimeError(f"there is no directory {folder!r} in the package {name!r}")
+                raise RuntimeError(f"StaticFiles: there is no directory {folder!r} in the package {name!r}")
             yield path
 
     def _check(self) -> None:

@@ -224,9 +224,9 @@ def test_an_app_that_takes_anything_can_be_said_to_be_one(serve: Serve) -> None:
 
 
 def test_an_app_of_the_other_protocol_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"WSGIApp takes a WSGI application; .*asgi is called like a ASGI one"):
+    with pytest.raises(TypeError, match=r"WSGIApp takes a WSGI application; .*asgi is called like an ASGI one"):
         WSGIApp(asgi)
-    with pytest.raises(TypeError, match="ASGIApp takes a ASGI application"):
+    with pytest.raises(TypeError, match="ASGIApp takes an ASGI application"):
         ASGIApp(wsgi)  # type: ignore[arg-type]  # the mistake is the point
     with pytest.raises(TypeError, match="takes the application itself"):
         WSGIApp(WSGIApp(wsgi))

@@ -181,7 +181,7 @@ MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: HostMatches(None), TypeError, "HostMatches takes a str or a compiled pattern of str, not None"),  # type: ignore[arg-type]  # the mistake
     (lambda: PathMatches("/(x"), ValueError, r"PathMatches: '/\(x' is no regular expression: "),
     (lambda: PathMatches("/(x)/(?P<y>y)"), ValueError, r"either all have names or none has: .*\(\?:…\) is a group"),
-    (MethodMatches, TypeError, "MethodMatches takes the names of methods, not 'nothing'"),
+    (MethodMatches, TypeError, "MethodMatches takes the names of methods, not nothing"),
     (lambda: MethodMatches([]), TypeError, "MethodMatches takes the names of methods"),
     (lambda: MethodMatches(1), TypeError, "int"),  # type: ignore[arg-type]  # the mistake
     (lambda: MethodMatches("GET", ["PUT"]), TypeError, r"not \['PUT'\]"),

@@ -479,6 +479,27 @@ def test_call_next_may_be_called_again(serve: Serve, colour: int) -> None:
     assert client.get("/").text == "second"
 
 
+def test_what_call_next_is_called_with_by_mistake_is_told_by_its_kind_alone(serve: Serve, colour: int) -> None:
+    class Asynchronous(BaseHTTPMiddleware):
+        async def dispatch(self, request: Request, call_next: Any) -> Response:
+            return await call_next(request.scope)  # type: ignore[no-any-return]
+
+    class Plain(BaseHTTPMiddleware):
+        def dispatch(self, request: SyncRequest, call_next: Any) -> Response:
+            return call_next(request.scope)  # type: ignore[no-any-return]
+
+    def told(request: Any, error: Exception) -> Response:
+        return PlainTextResponse(str(error))
+
+    app = DualRoute(
+        [Route("/", FailsOnce())],
+        middleware=[Middleware([Asynchronous, Plain][colour])],
+        exception_handlers={TypeError: told},
+    )
+    # A scope holds cookies.
+    assert serve(app).get("/", headers={"cookie": "a=1"}).text == "call_next takes the request, not a dict"
+
+
 def test_it_stands_among_generators_and_theirs_do_io(serve: Serve, colour: int) -> None:
     async def look_up() -> str:
         return "found"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
+from inspect import signature
 from typing import Any
 
 import httpx
@@ -27,6 +28,8 @@ from dualroute import (
     WebSocketRoute,
 )
 from dualroute.connection import HTTPConnection
+from dualroute.middleware import Middleware
+from dualroute.middleware.cors import CORSMiddleware
 from tests.conftest import Serve
 from tests.websocket_helper import closed_with, converse, messages, text
 
@@ -143,6 +146,7 @@ def test_methods_may_be_any_iterable_in_either_case(serve: Serve, methods: Any) 
         ([], ValueError, "Route('/'): methods is empty; leave it out for the endpoint's own"),
         (["GET POST"], ValueError, "Route('/'): 'GET POST' is no HTTP method"),
         ([""], ValueError, "Route('/'): '' is no HTTP method"),
+        ([None], ValueError, "Route('/'): None is no HTTP method"),
     ],
 )
 def test_malformed_methods_are_refused(methods: Any, error: type[Exception], message: str) -> None:
@@ -177,6 +181,28 @@ def test_what_is_no_endpoint_is_refused(endpoint: Any, message: str) -> None:
 def test_middleware_that_can_not_be_called_is_refused(make: Callable[[Any], Any], bad: Any) -> None:
     with pytest.raises(TypeError, match="a middleware is a generator function"):
         make([bad])
+
+
+@pytest.mark.parametrize("alone", [Middleware(CORSMiddleware), CORSMiddleware(), CORSMiddleware])
+def test_one_middleware_is_no_list_of_them(alone: Any) -> None:
+    for make in (lambda: Route("/", where, middleware=alone), lambda: DualRoute(middleware=alone)):
+        with pytest.raises(TypeError, match=r"middleware is a list, so put dualroute.middleware..+ into one"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (lambda limits: Route("/", where, limits=limits), "Route('/')"),
+        (lambda limits: WebSocketRoute("/", echo, limits=limits), "WebSocketRoute('/')"),
+        (lambda limits: Mount("/m", routes=[], limits=limits), "Mount('/m')"),
+        (lambda limits: Host("h", Router(), limits=limits), "Host('h')"),
+        (lambda limits: DualRoute(limits=limits), "DualRoute"),
+    ],
+)
+def test_limits_are_limits(make: Callable[[Any], Any], place: str) -> None:
+    with pytest.raises(TypeError, match=exactly(f"{place}: limits are Limits(…), not 1024")):
+        make(1024)
 
 
 # Declaring, on a DualRoute and on a Router alike
@@ -376,7 +402,32 @@ def test_a_mount_takes_either_an_app_or_routes() -> None:
         (
             lambda: Router([where]),  # type: ignore[list-item]  # the mistake is the point
             TypeError,
-            f"routes are Route, WebSocketRoute, Mount and Host objects, not function: {where!r}",
+            f"routes are Route, WebSocketRoute, Mount and Host objects, not {__name__}.where",
+        ),
+        (
+            lambda: Router(where),  # type: ignore[arg-type]  # likewise
+            TypeError,
+            f"routes is a list of Route, WebSocketRoute, Mount and Host objects, not {__name__}.where",
+        ),
+        (
+            lambda: DualRoute(Route("/", where)),  # type: ignore[arg-type]  # likewise
+            TypeError,
+            "routes is a list of Route, WebSocketRoute, Mount and Host objects, not Route('/')",
+        ),
+        (
+            lambda: Route(where, "/"),  # type: ignore[arg-type]  # likewise
+            TypeError,
+            f"a path is a str, and comes first; {__name__}.where is none",
+        ),
+        (
+            lambda: Mount(None, routes=[]),  # type: ignore[arg-type]  # likewise
+            TypeError,
+            "a path is a str, and comes first; None is none",
+        ),
+        (
+            lambda: Host(Router, "h.test"),  # type: ignore[arg-type]  # likewise
+            TypeError,
+            "a host is a str, and comes first; dualroute.routing.Router is none",
         ),
     ],
 )
@@ -765,11 +816,49 @@ def test_a_bare_router_has_no_app(serve: Serve) -> None:
             "an exception handler is for a status or an Exception class, not <class 'KeyboardInterrupt'>",
         ),
         ({"exception_handlers": {404: "page"}}, TypeError, "an exception handler is a function, not 'page'"),
+        (
+            {"exception_handlers": {404: where}},
+            TypeError,
+            f"an exception handler takes the request and the exception, which {__name__}.where{signature(where)} can't",
+        ),
+        ({"max_threads": "4"}, ValueError, "max_threads must be at least 1, not '4'"),
+        ({"max_waiting": None}, ValueError, "max_waiting must be at least 0, not None"),
+        (
+            {"asgi_middleware": CORSMiddleware},
+            TypeError,
+            "DualRoute: asgi_middleware is a list, so put dualroute.middleware.cors.CORSMiddleware into one",
+        ),
+        (
+            {"wsgi_middleware": ["ProxyFix"]},
+            TypeError,
+            "DualRoute: wsgi_middleware takes callables that are given the WSGI app and return one, not 'ProxyFix'",
+        ),
+        (
+            {"asgi_middleware": [Middleware(CORSMiddleware)]},
+            TypeError,
+            (
+                "DualRoute: asgi_middleware takes callables that are given the ASGI app and return one, not"
+                " Middleware(CORSMiddleware); Middleware(…) goes into middleware="
+            ),
+        ),
     ],
 )
 def test_wrong_arguments_of_an_app_are_refused(arguments: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=exactly(message)):
         DualRoute(**arguments)
+
+
+@pytest.mark.parametrize("side", ["asgi", "wsgi"])
+def test_what_is_wrapped_around_one_side_has_to_be_an_app(side: str) -> None:
+    def forgetful(app: Any) -> None:
+        return None
+
+    options: Any = {f"{side}_middleware": [forgetful]}
+    app = DualRoute(**options)
+    with pytest.raises(
+        TypeError, match=rf"forgetful in {side}_middleware returned None; it must return an {side.upper()} app"
+    ):
+        getattr(app, side)
 
 
 def test_middleware_for_one_protocol_goes_round_that_side_alone(serve: Serve, protocol: str) -> None:

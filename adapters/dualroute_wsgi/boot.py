@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from dualroute.foreign import shown
 from dualroute.serving import Servable
 from dualroute_wsgi.adapter import WSGIAdapter
 
@@ -28,7 +29,8 @@ def start(app: Any) -> None:
     if isinstance(served, Servable):
         served = served.wsgi_adapter
     if not isinstance(served, WSGIAdapter):
-        raise TypeError(f"a DualRoute, a Router or another app of dualroute can be started, not {app!r}")
+        name = shown(app) if callable(app) else repr(app)
+        raise TypeError(f"a DualRoute, a Router or another app of dualroute can be started, not {name}")
     served.get_ready()
 
 

@@ -149,7 +149,9 @@ def read_requests(path: str) -> list[Asked]:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
+        raise CLIError(f"{path}: {error.strerror or error}") from None
+    except UnicodeError as error:
         raise CLIError(f"{path}: {error}") from None
     try:
         whole = json.loads(text)

@@ -137,7 +137,8 @@ def _bind(host: str, server: Server) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(host or "\0", server.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
-        raise CLIError(f"--host {host!r} is not an address of this machine: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise CLIError(f"--host {host!r} is not an address of this machine: {why}") from None
     for family, kind, protocol, _, address in addresses:
         listener = socket.socket(family, kind, protocol)
         try:

@@ -144,6 +144,8 @@ def checked_middleware(middleware: Iterable[MiddlewareFunction] | None, where: s
 
     Raises TypeError for what can be none.
     """
+    if callable(middleware):
+        raise TypeError(f"{where}: middleware is a list, so put {describe(middleware)} into one")
     checked = tuple(item.function if isinstance(item, Middleware) else item for item in middleware or ())
     for item in checked:
         if isinstance(item, type):

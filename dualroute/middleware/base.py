@@ -130,10 +130,9 @@ class BaseHTTPMiddleware(Servable):
     def _checked(self, response: Any) -> Response:
         """Return what `dispatch` returned.  Raises TypeError where it is no response."""
         if not isinstance(response, Response):
-            shown = "None" if response is None else f"a {type(response).__name__}"
             raise TypeError(
-                f"{describe(self.dispatch_func)} returned {shown}; it must return a Response, such as the one that"
-                " call_next gave it"
+                f"{describe(self.dispatch_func)} returned {_shown(response)}; it must return a Response, such as the"
+                " one that call_next gave it"
             )
         return response
 
@@ -143,10 +142,15 @@ class BaseHTTPMiddleware(Servable):
         return DualRoute(fallback=self.app, middleware=[self.around], redirect_slashes=False).dispatcher
 
 
+def _shown(value: Any) -> str:
+    # By its kind alone: a scope holds what a client has sent.
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
 def _going_on(connection: HTTPConnection, request: HTTPConnection) -> HTTPConnection:
     """Return the connection that goes on to what is further in: the one there was, unless one was made by hand."""
     if not isinstance(request, HTTPConnection):
-        raise TypeError(f"call_next takes the request, not {request!r}")
+        raise TypeError(f"call_next takes the request, not {_shown(request)}")
     channel, outer = request._channel, connection._channel
     if channel is outer or request._given_scope is None:
         return connection

@@ -26,7 +26,7 @@ class RequestBodyLimitMiddleware:
 
     def __init__(self, max_body_size: int) -> None:
         if not isinstance(max_body_size, int) or max_body_size < 0:
-            raise ValueError(f"max_body_size is a number of bytes, not {max_body_size!r}")
+            raise ValueError(f"RequestBodyLimitMiddleware: max_body_size is a number of bytes, not {max_body_size!r}")
         self.max_body_size = max_body_size
 
     def __call__(self, connection: HTTPConnection) -> Generator[Any, Any, Response]:

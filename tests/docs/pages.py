@@ -2,28 +2,39 @@
 
 A block of Python whose first line is a comment with a file's name, ``# shop.py``, is that file, wherever a page shows
 several or a command names one; of HTML, ``<!-- shop.html -->`` is.  All other blocks of Python on a page are run one
-after the other, as one module.
+after the other, as one module.  Where a block of text with an exception as Python prints it, ``ValueError: …``, comes
+right after one of them, that one has to raise it; where its first line is ``# without httpx``, it is run as if that
+package were not installed.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dualroute.convertors import CONVERTOR_TYPES
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+
+FOLDER = "/home/you/site"
+"""The working directory, as pages have it."""
 
 _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^\s`]*)[^`\n]*\n(?P<text>.*?)^(?P=indent)(?P=fence)$", re.S | re.M
 )
 _FILE = re.compile(r"(?:#|<!--) (?P<name>[\w./-]+\.\w+)(?: -->)?\n")
+_ERROR = re.compile(r"[\w.]*(?:Error|SystemExit|NoMatchFound): ")
+_WITHOUT = re.compile(r"# without (?P<module>\w+)\n")
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,12 @@ class Block:
         """The name of the file that the block is, or None."""
         named = _FILE.match(self.text)
         return None if named is None else named["name"]
+
+    @property
+    def without(self) -> str | None:
+        """The module that the block does without, or None."""
+        named = _WITHOUT.match(self.text)
+        return None if named is None else named["module"]
 
 
 class Page:
@@ -89,12 +106,24 @@ class Page:
     def steps(self) -> Iterator[dict[str, Any]]:
         """Run them, and yield what is defined after each of them: one and the same namespace."""
         namespace: dict[str, Any] = {"__name__": self.path.stem}
+        registered = dict(CONVERTOR_TYPES)  # in which a page may put its own
+        try:
+            for _ in self._run(namespace):
+                yield namespace
+        finally:
+            CONVERTOR_TYPES.clear()
+            CONVERTOR_TYPES.update(registered)
+
+    def _run(self, namespace: dict[str, Any]) -> Iterator[None]:
         for block in self.of("python"):
             if block.file is None:
                 # As many lines before it as in the page, so that a traceback names the page's line.
                 source = "\n" * (block.line - 1) + block.text
-                exec(compile(source, str(self.path), "exec"), namespace)  # that is what is tested
-                yield namespace
+                code = compile(source, str(self.path), "exec")
+                expected = self.shown_after(block)
+                with without(block.without), nullcontext() if expected is None else self._raising(block, expected):
+                    exec(code, namespace)  # that is what is tested
+                yield
 
     def apps(self) -> list[Any]:
         """Run them, and return what they call `app`, one after the other."""
@@ -103,6 +132,48 @@ class Page:
             if "app" in namespace and (not found or namespace["app"] is not found[-1]):
                 found.append(namespace["app"])
         return found
+
+    def shown_after(self, block: Block) -> Block | None:
+        """Return the block of text right after another one, if that shows an exception."""
+        end = block.line + block.text.count("\n")
+        for after in self.of("text"):
+            if end < after.line <= end + 3 and _ERROR.match(after.text):
+                return after
+        return None
+
+    @contextmanager
+    def _raising(self, block: Block, expected: Block) -> Iterator[None]:
+        """See that what is inside raises the exception that a block of text shows."""
+        try:
+            yield
+        except BaseException as error:
+            raised = "".join(traceback.format_exception_only(error)).replace(os.getcwd(), FOLDER)
+            assert one_line(raised) == one_line(expected.text), f"{self.path}:{block.line} raises\n{raised}"
+        else:
+            raise AssertionError(f"{self.path}:{block.line} does not raise {expected.text}")
+
+
+def one_line(text: str) -> str:
+    """Return a text that may be broken into lines anywhere as one."""
+    return " ".join(text.split())
+
+
+@contextmanager
+def without(module: str | None) -> Iterator[None]:
+    """Have a module not be there, nor anything of ours that imports it on top; None is no module."""
+    if module is None:
+        yield
+        return
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("dualroute.testclient")}
+    before = sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]  # which is how an import is made to fail
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if before is not None:
+            sys.modules[module] = before
+        sys.modules.update(hidden)
 
 
 @contextmanager
