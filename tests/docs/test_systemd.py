@@ -77,7 +77,7 @@ def test_systemd_has_nothing_to_say_about_the_units(written: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_the_units_are_allowed_is_little(written: Path, tmp_path: Path, name: str) -> None:
     installed(written, tmp_path)
-    # In tenths: systemd calls what is below 2.0 safe enough.
+    # In tenths: a unit that sets nothing has 9.6.
     found = analyze("security", "--offline=yes", "--threshold=20", "--no-pager", name, folder=tmp_path)
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr
 
