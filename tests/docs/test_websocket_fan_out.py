@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -153,6 +157,33 @@ def test_messages_flow_again_after_redis_was_away(crowd: Crowd, clients: list[Cl
         crowd.redis.start()
     crowd.wait_until_all_listen()
     settle(clients[1:])
+
+
+def test_a_redis_that_says_no_word_is_given_up(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    fan_out = importlib.import_module("fan_out")
+    monkeypatch.setattr(fan_out, "SILENCE", 0.2)  # or this takes its time
+
+    async def until(hub: Any, listens: bool) -> None:
+        async with asyncio.timeout(BOUND):
+            while hub.is_listening is not listens:
+                await asyncio.sleep(0.01)
+
+    async def listen() -> None:
+        hub = fan_out.Hub(crowd.redis.url)
+        async with hub.running():
+            await until(hub, True)
+            await asyncio.sleep(1)
+            assert hub.is_listening, "silence alone is no reason: a ping is answered"
+            # The connection stays, and nothing comes by it.
+            crowd.redis.process.send_signal(signal.SIGSTOP)
+            try:
+                await until(hub, False)
+            finally:
+                crowd.redis.process.send_signal(signal.SIGCONT)
+            await until(hub, True)
+
+    asyncio.run(listen())
 
 
 def test_it_stops_while_clients_are_there(crowd: Crowd) -> None:
