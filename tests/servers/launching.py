@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["APPS", "GEVENT", "SERVERS", "Running", "Server", "by_name", "eventually"]
+__all__ = ["APPS", "GEVENT", "SERVERS", "Running", "Server", "by_name", "connect_to_socket", "eventually"]
 
 APPS = Path(__file__).parent
 """The folder of the module `apps`."""
@@ -427,6 +427,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def connect_to_socket(path: Path, timeout: float) -> socket.socket:
+    """Return a new connection to whoever listens at a unix socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout)
+    try:
+        # A path may have some hundred characters only.
+        connection.connect(os.path.relpath(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def running(server: Server, folder: Path, *args: Any, **options: Any) -> Iterator[Running]:

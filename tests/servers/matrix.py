@@ -5,18 +5,14 @@ A member of the matrix is a `Server` and how it is reached.  It starts once and 
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.servers.launching import Running, Server, by_name, eventually, free_port, require, workers
+from tests.servers.launching import Running, Server, by_name, connect_to_socket, require, workers
+from tests.servers.nginx import TEMPORARY, Nginx, require_nginx
 
 __all__ = ["MATRIX", "Member", "reached"]
 
@@ -149,20 +145,17 @@ MATRIX = (
     Member("nginx-prefix-unix-gunicorn-asgi", _ASYNC_ON_SOCKET, proxy="unix", base="/base"),
 )
 
-_NGINX = """\
-daemon off;
-master_process off;
+_NGINX = (
+    """\
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log warn;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     large_client_header_buffers 8 32k;
+    """
+    + TEMPORARY
+    + """\
     server {{
         listen 127.0.0.1:{port};
         location {base}/ {{
@@ -180,90 +173,54 @@ http {{
     }}
 }}
 """
+)
 
 
 class Proxied(Running):
     """A server behind nginx.  A client of it reaches nginx."""
 
+    _proxy: Nginx | None = None
+
     def __init__(self, member: Member, folder: Path, target: str, **options: Any) -> None:
         self._member = member
         # A path for a socket may have some hundred characters only, so it is made where the server runs.
         self._socket = folder / "socket"
-        self._proxy: subprocess.Popen[bytes] | None = None
         server = replace(
             member.server, command=tuple(part.replace("{socket}", "socket") for part in member.server.command)
         )
         super().__init__(server, folder, target, **options)
-        for attempt in range(5):
-            self.proxy_port = free_port()
-            if self._start_proxy():
-                return
-            self._stop_proxy()
-            if "in use" not in self.proxy_output or attempt == 4:
-                break
-        self.kill()
-        raise AssertionError(f"nginx did not start:\n{self.proxy_output}")
+        try:
+            self._proxy = Nginx(folder, self._configuration)
+            if not self._reaches(self.connect):
+                raise AssertionError(f"nginx does not reach {server}:\n{self._proxy.output}")
+        except BaseException:
+            self.kill()
+            raise
 
-    @property
-    def proxy_output(self) -> str:
-        return "".join(
-            (self.folder / name).read_text(errors="replace")
-            for name in ("nginx.log", "nginx.output")
-            if (self.folder / name).exists()
-        )
-
-    def _start_proxy(self) -> bool:
+    def _configuration(self, ports: list[int]) -> str:
         upstream = f"unix:{self._socket}" if self._member.proxy == "unix" else f"127.0.0.1:{self.port}"
-        configuration = self.folder / "nginx.conf"
-        configuration.write_text(
-            _NGINX.format(folder=self.folder, port=self.proxy_port, base=self._member.base, upstream=upstream)
-        )
-        with (self.folder / "nginx.output").open("wb") as output:
-            self._proxy = subprocess.Popen(
-                ["nginx", "-p", str(self.folder), "-c", str(configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        proxy = self._proxy
-        return eventually(
-            lambda: "no" if proxy.poll() is not None else self._reaches(self.connect) and "yes", "nginx starts"
-        ) == ("yes")
+        return _NGINX.format(folder=self.folder, port=ports[0], base=self._member.base, upstream=upstream)
 
     def connect(self, timeout: float = 20.0) -> socket.socket:
-        return socket.create_connection((self.host, self.proxy_port), timeout)
+        assert self._proxy is not None, "it is there once the server runs"
+        return self._proxy.connect(timeout)
 
     def connect_directly(self, timeout: float) -> socket.socket:
         if self._member.proxy != "unix":
             return super().connect_directly(timeout)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(timeout)
-        try:
-            connection.connect(os.path.relpath(self._socket))
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def _stop_proxy(self) -> None:
-        if self._proxy is not None:
-            self._proxy.terminate()
-            try:
-                self._proxy.wait(5)
-            except subprocess.TimeoutExpired:
-                self._proxy.kill()
-                self._proxy.wait()
+        return connect_to_socket(self._socket, timeout)
 
     def kill(self) -> None:
-        self._stop_proxy()
+        if self._proxy is not None:
+            self._proxy.stop()
         super().kill()
 
 
 def reached(member: Member, folder: Path, target: str) -> Iterator[Running]:
     """Yield a member of the matrix that runs, and stop it afterwards: the body of a fixture."""
     require(member.server)
-    if member.proxy and shutil.which("nginx") is None:
-        pytest.skip(f"{member} needs nginx")
+    if member.proxy:
+        require_nginx(str(member))
     options: dict[str, Any] = {}
     if member.base:
         environ: Mapping[str, str] = member.server.root_environ
