@@ -59,6 +59,9 @@ class Session:
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._complete = False
+        # Whether the body came in more than one piece.  It is a stream then, also where all of it is there by now:
+        # what middleware sees of it is not to go by who was quicker.
+        self._in_pieces = False
         self._failure: BaseException | None = None
         # True once nobody wants the rest of the response.
         self._gone = False
@@ -134,6 +137,7 @@ class Session:
                 self._over.set()
                 self._news.set()
             elif piece:
+                self._in_pieces = True
                 self._news.set()
                 while self._size >= self.buffer_size and not self._gone:
                     self._room = asyncio.Event()
@@ -160,7 +164,7 @@ class Session:
     # The side of whoever answers the request.
 
     async def begin(self) -> MountedResponse:
-        """Return the response, when there is a piece of its body; all of the body, where it is there."""
+        """Return the response, when there is a piece of its body; all of the body, where that came as one piece."""
         context = copy_context()
         self._task = asyncio.create_task(self._run(), context=context)
         self._task.add_done_callback(self._ended)
@@ -176,9 +180,8 @@ class Session:
                     raise ClientDisconnect from error
                 raise
         assert response is not None, "there is no piece without a response"
-        if self._complete:
-            response.body = b"".join(self._pieces) if len(self._pieces) != 1 else self._pieces[0]
-            self._pieces.clear()
+        if self._complete and not self._in_pieces:
+            response.body = self._pieces.popleft() if self._pieces else b""
         else:
             response.body_iterator = self
         return response
