@@ -39,8 +39,8 @@ __all__ = ["Dispatcher", "websocket_paths"]
 logger: logging.Logger = logging.getLogger("dualroute")
 
 _NO_WEBSOCKETS = (
-    "this path is a websocket, and the server that answers here has no websockets; serve the app with an ASGI server that"
-    " has them, such as uvicorn with the websockets package, hypercorn, granian --interface asgi or gunicorn -k asgi"
+    "this path is a websocket, and the server that answers here has no websockets; serve the app with an ASGI server "
+    "that has them, as are uvicorn with the websockets package, hypercorn, granian --interface asgi or gunicorn -k asgi"
 )
 _PLANS_LIMIT = 10_000
 _new = HTTPConnection.__new__
