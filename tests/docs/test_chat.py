@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from dualroute.testclient import TestClient, WebSocketDenialResponse, WebSocketDisconnect
-from tests.docs.browser import Browser, Tab, chromium
+from tests.docs.browser import Browser, Tab
 from tests.docs.examples import EXAMPLES, served
 from tests.docs.pages import importing
 from tests.servers import launching
@@ -29,12 +29,6 @@ TARGET = "chat.main:app"
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
     with served(TARGET, tmp_path_factory.mktemp("chat"), "uvicorn", "gunicorn-sync") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

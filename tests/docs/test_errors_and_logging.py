@@ -21,18 +21,11 @@ import pytest
 
 from tests.conftest import Serve
 from tests.docs.operating import Command, commands, started
-from tests.docs.pages import Page, importing
+from tests.docs.pages import importing
 from tests.servers.conftest import client_of
 from tests.servers.launching import eventually
 
 PAGE = "how-to/errors-and-logging.md"
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    Page(PAGE).write(folder)
-    return folder
 
 
 @pytest.fixture

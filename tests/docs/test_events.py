@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from dualroute.testclient import TestClient
-from tests.docs.browser import Browser, chromium
+from tests.docs.browser import Browser
 from tests.docs.examples import EXAMPLES, served
 from tests.docs.pages import importing
 from tests.servers import launching
@@ -47,12 +47,6 @@ def server(request: pytest.FixtureRequest, servers: dict[str, Running]) -> Runni
 def client(server: Running) -> Iterator[httpx.Client]:
     with client_of(server) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 def events(client: httpx.Client, number: int, last: str | None = None) -> list[dict[str, str]]:

@@ -11,20 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.docs.operating import Command, all_started, commands, started
-from tests.docs.pages import Page
 from tests.servers.conftest import client_of
 from tests.servers.launching import BOUND, Running, eventually, require
 from tests.servers.wire import opened
 
 PAGE = "how-to/gunicorn.md"
 COMMANDS = commands(PAGE)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    Page(PAGE).write(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -42,13 +42,6 @@ def unit(name: str) -> ConfigParser:
     return parser
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("units")
-    Page(PAGE).write(folder)
-    return folder
-
-
 def installed(written: Path, folder: Path) -> None:
     """Write the units to a folder, with the programs and the folders of this machine in them."""
     for path in written.glob("app-*"):

@@ -13,20 +13,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.docs.operating import Command, all_started, commands, started
-from tests.docs.pages import Page
 from tests.servers.conftest import client_of
 from tests.servers.launching import BOUND, Running, eventually, require
 from tests.servers.wire import opened
 
 PAGE = "how-to/uvicorn.md"
 COMMANDS = commands(PAGE)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    Page(PAGE).write(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -135,6 +135,18 @@ async def counts(request: Request) -> Response:
     )
 
 
+async def tasks(request: Request) -> Response:
+    """Tell what each task waits for: the functions that it is in, the outermost first."""
+
+    def inside(task: asyncio.Task[Any]) -> Iterator[str]:
+        coroutine: Any = task.get_coro()
+        while coroutine is not None:
+            yield getattr(coroutine, "__qualname__", type(coroutine).__name__)
+            coroutine = getattr(coroutine, "cr_await", None)
+
+    return JSONResponse([" > ".join(inside(task)) for task in asyncio.all_tasks()])
+
+
 def _memory() -> int:
     """Return how many bytes of memory this process has filled, as far as the system tells.
 
@@ -158,6 +170,7 @@ def _trim_memory() -> None:
 app = DualRoute(
     [
         Route("/counts", counts),
+        Route("/tasks", tasks),
         Route("/plain/def/{token}", plain),
         Route("/plain/async/{token}", plain_async),
         Route("/body/def/{token}", body, methods=["POST"]),

@@ -131,6 +131,13 @@ def measured(server: Running, until: Callable[[dict[str, Any]], bool] = bool) ->
     return least
 
 
+def tasks(server: Running) -> list[str]:
+    """Return what each task in a server is in."""
+    with client_of(server) as client:
+        found: list[str] = client.get("/tasks", headers={"x-token": "tasks"}).json()
+        return found
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
 @pytest.mark.timeout(SECONDS + 300)
 def test_nothing_piles_up(start: Start) -> None:
@@ -154,7 +161,7 @@ def test_nothing_piles_up(start: Start) -> None:
         after = measured(server, is_flat)
         logger.info("%s: %s -> %s", server.server, start_counts, after)
         assert after["pid"] == start_counts["pid"]
-        assert is_flat(after), f"{server.server}: {start_counts} became {after}"
+        assert is_flat(after), f"{server.server}: {start_counts} became {after}; {tasks(server)}"
         assert "Traceback" not in server.output
 
 
