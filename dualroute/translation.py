@@ -105,7 +105,7 @@ def environ_from_scope(scope: Scope, target: Target) -> Environ:
         if key in environ:
             value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
-    if "HTTP_TRANSFER_ENCODING" in environ:
+    if environ.get("HTTP_TRANSFER_ENCODING"):
         environ.pop("CONTENT_LENGTH", None)
     return environ
 
@@ -172,7 +172,7 @@ def joined_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     if len(cookies) > 1:
         headers = [pair for pair in headers if pair[0] != b"cookie"]
         headers.append((b"cookie", b"; ".join(cookies)))
-    names = [name for name, _ in headers]
+    names = [name for name, value in headers if value]
     if b"transfer-encoding" in names and b"content-length" in names:
         headers = [pair for pair in headers if pair[0] != b"content-length"]
     return headers
@@ -188,7 +188,7 @@ def scope_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         value = raw_value.decode("latin-1")
         known = headers.get(name)
         headers[name] = value if known is None else f"{known}{'; ' if name == 'cookie' else ','}{value}"
-    if "transfer-encoding" in headers:
+    if headers.get("transfer-encoding"):
         headers.pop("content-length", None)
     return headers
 

@@ -346,7 +346,8 @@ def test_a_later_ctrl_c_kills_at_once(run: Run, tmp_path: Path) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             command.process.wait(0.1)
     assert time.monotonic() - started < serve.GRACE - 1
-    assert command.wait() == 0
+    # The last one may come when the interpreter has ended already, but for the process.
+    assert command.wait() in (0, -signal.SIGINT)
     client.join()
 
 

@@ -372,6 +372,6 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], error: type[E
 def test_what_is_no_wsgi_app_is_refused() -> None:
     async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
 
-    for wrong, words in ((3, "not 3"), (asgi, "like a ASGI one"), (WSGIApp(answering([])), "the application itself")):
+    for wrong, words in ((3, "not 3"), (asgi, "like an ASGI one"), (WSGIApp(answering([])), "the application itself")):
         with pytest.raises(TypeError, match=words):
             WSGIApp(wrong)  # type: ignore[arg-type]  # the mistakes

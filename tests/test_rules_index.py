@@ -59,6 +59,7 @@ matchers = st.one_of(
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.timeout(600)  # many examples, and perhaps much else to do on the machine
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(matchers, min_size=1, max_size=8), st.lists(paths, min_size=1, max_size=5))
 def test_the_first_rule_that_matches_is_found_as_by_trying_each(table: list[Any], asked: list[str]) -> None:

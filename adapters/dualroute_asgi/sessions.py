@@ -16,6 +16,7 @@ from dualroute.bodies import Channel, streamable
 from dualroute.contexts import bind_all
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
+from dualroute.responses import has_content
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.messages import piece_from, response_from, returned_early
@@ -62,6 +63,7 @@ class Session:
         # Whether the body came in more than one piece.  It is a stream then, also where all of it is there by now:
         # what middleware sees of it is not to go by who was quicker.
         self._in_pieces = False
+        self._is_head: bool = scope["method"] == "HEAD"
         self._failure: BaseException | None = None
         # True once nobody wants the rest of the response.
         self._gone = False
@@ -180,8 +182,10 @@ class Session:
                     raise ClientDisconnect from error
                 raise
         assert response is not None, "there is no piece without a response"
-        if self._complete and not self._in_pieces:
-            response.body = self._pieces.popleft() if self._pieces else b""
+        # Of a body that is not sent nothing has to be kept open.
+        if self._complete and (not self._in_pieces or self._is_head or not has_content(response.status_code)):
+            response.body = b"".join(self._pieces)
+            self._pieces.clear()
         else:
             response.body_iterator = self
         return response
