@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.servers.conftest import Start, client_of
@@ -123,7 +124,8 @@ def measured(server: Running, until: Callable[[dict[str, Any]], bool] = bool) ->
 
     least: dict[str, Any] = {}
     counted: list[Any] = []
-    with client_of(server) as client:
+    # One connection for all: what a server keeps of each that was closed takes some of them a while.
+    with client_of(server, limits=httpx.Limits(max_connections=1)) as client:
         try:
             eventually(is_settled, "it is settled")
         except AssertionError:
