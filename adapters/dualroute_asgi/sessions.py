@@ -63,7 +63,7 @@ class Session:
         # Whether the body came in more than one piece.  It is a stream then, also where all of it is there by now:
         # what middleware sees of it is not to go by who was quicker.
         self._in_pieces = False
-        self._is_head: bool = scope["method"] == "HEAD"
+        self._is_head: bool = scope.get("method") == "HEAD"  # no method: a delegate's
         self._failure: BaseException | None = None
         # True once nobody wants the rest of the response.
         self._gone = False
