@@ -6,6 +6,7 @@ What a server does in its own way is data on its `Server` below; a test asks for
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import signal
@@ -422,11 +423,23 @@ class Running:
         self.process.wait()
 
 
+# Below those that the system gives to whoever connects.  Each process of a test run has some of its own: two that chose
+# the same one would both start a server on it, and the one that comes too late would be taken for the other.
+_PORTS = 2_500
+_SLOT = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_ports = itertools.count(os.getpid() * 61)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that is free, and that no other process of this test run chooses."""
+    while True:
+        port = 10_000 + _SLOT * _PORTS + next(_ports) % _PORTS
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def connect_to_socket(path: Path, timeout: float) -> socket.socket:
