@@ -211,6 +211,9 @@ class WebSocket(HTTPConnection[StateT]):
                 self.application_state = WebSocketState.DISCONNECTED
         else:
             raise WebSocketDisconnected(f"{kind!r} can't be sent: the websocket was closed")
+        await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
         try:
             await self._send_event(message)
         except Exception as error:
@@ -364,7 +367,7 @@ class WebSocket(HTTPConnection[StateT]):
         except Exception as error:
             if isinstance(error, WebSocketDisconnect | WebSocketDisconnected) or not 1000 < code < 3000:
                 raise
-            await self._send_event({**message, "code": code + 3000})
+            await self._pass_on({**message, "code": code + 3000})
 
     async def send_denial_response(self, response: Response) -> None:
         """Refuse the handshake by an HTTP response; by a plain refusal (403) where the server can't send one.

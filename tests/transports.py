@@ -91,17 +91,20 @@ class ASGITransport(httpx.BaseTransport):
             {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1}
             for index, chunk in enumerate(chunks)
         ] or [{"type": "http.request", "body": b"", "more_body": False}]
-        never = asyncio.Event()
+        over = asyncio.Event()
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
             if pending:
                 return pending.pop(0)
-            await never.wait()
-            raise AssertionError
+            # As servers do: an app may wait for this before it returns.
+            await over.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(dict(message))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                over.set()
 
         await self.app(scope, receive, send)
         start, *rest = sent
