@@ -18,8 +18,6 @@ from tests.frameworks.sites import SERVERS, all_at_once
 from tests.servers.conftest import client_of
 from tests.servers.launching import Running, by_name
 
-pytest.importorskip("django")
-
 PAGE = Page("how-to/django.md")
 FRONT, MOVED, SHARED = range(3)
 LEGACY = "dualroute routes --legacy main.py"

@@ -16,8 +16,6 @@ from tests.frameworks.sites import SERVERS, all_at_once
 from tests.servers.conftest import client_of
 from tests.servers.launching import Running, by_name
 
-pytest.importorskip("flask")
-
 PAGE = Page("how-to/flask.md")
 FRONT, MOVED, SHARED = range(3)
 

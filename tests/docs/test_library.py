@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def statuspages() -> Iterator[Any]:
 
 
 def test_what_is_broken_is_told_and_counted(serve: Serve, statuspages: Any) -> None:
-    parser = pytest.importorskip("prometheus_client.parser")
+    parser = importlib.import_module("prometheus_client.parser")
 
     def broken() -> None:
         raise RuntimeError('no "connection"\n')
@@ -165,8 +166,8 @@ def test_names_that_can_not_be_are_refused(statuspages: Any, options: dict[str, 
 
 
 def test_a_lifespan_starts_late_in_a_host_that_runs_none(caplog: pytest.LogCaptureFixture) -> None:
-    starlette = pytest.importorskip("starlette.applications")
-    routing = pytest.importorskip("starlette.routing")
+    starlette = importlib.import_module("starlette.applications")
+    routing = importlib.import_module("starlette.routing")
 
     @contextmanager
     def lifespan(router: Router) -> Iterator[dict[str, Any]]:

@@ -19,9 +19,6 @@ from tests.frameworks.sites import SERVERS, all_at_once
 from tests.servers.conftest import client_of
 from tests.servers.launching import BOUND, Running, by_name
 
-pytest.importorskip("starlette")
-pytest.importorskip("itsdangerous")
-
 PAGE = Page("how-to/starlette.md")
 
 

@@ -62,7 +62,6 @@ def test_a_handler_that_was_ported(serve: Serve) -> None:
 
 
 def test_the_handler_before_it_was_ported_answered_alike(tmp_path: Path) -> None:
-    pytest.importorskip("tornado")
     PAGE.write(tmp_path)
     (tmp_path / "serve.py").write_text(BEFORE)
     server = replace(by_name("uvicorn"), command=("serve", "{port}"), modules=("tornado",))
