@@ -6,8 +6,9 @@ Each test of behaviour runs in all the ways that lead into an application: see `
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -330,10 +331,160 @@ def test_a_client_that_has_gone_ends_a_stream_though_the_server_s_send_does_not_
     assert errors(caplog) == []
 
 
-def http_scope() -> dict[str, Any]:
+# What the version of the specification has `send` do once the client has gone: nothing before 2.4, then it raises.
+OLD, NEW = "2.3", "2.4"
+
+
+async def leave_from(
+    application: Any, spec_version: str, middleware: list[Any], pieces: list[Callable[[], None]] | None = None
+) -> None:
+    """Ask an application whose server's `send` never tells anything, and leave it after some pieces.
+
+    What is in `pieces` is called some time after each piece, with the client's leaving in between, where that is due.
+    """
+    leaving, sent = asyncio.Event(), 0
+
+    def leave() -> None:
+        if sent >= 4:
+            leaving.set()
+
+    def go_on() -> None:
+        before, after = pieces or [leave, leave]
+        before()
+        leave()
+        after()
+
+    async def receive() -> Any:
+        if not begun:
+            begun.append(True)
+            return {"type": "http.request"}
+        await leaving.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        nonlocal sent
+        sent += 1
+        if pieces is None:
+            leave()
+        elif message["type"] == "http.response.body":
+            asyncio.get_running_loop().call_later(0.006, go_on)
+
+    begun: list[bool] = []
+    app = DualRoute([Mount("/m", app=ASGIApp(application, lifespan=False))], middleware=middleware)
+    await asyncio.wait_for(app(http_scope(spec_version), receive, send), TIMEOUT)
+
+
+@pytest.mark.parametrize("middleware", [[], [transparent]], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("spec_version", [OLD, NEW])
+def test_send_tells_that_the_client_has_gone_as_the_version_of_the_specification_says(
+    spec_version: str, middleware: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes: list[BaseException | None] = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await read(receive)
+        listening = asyncio.ensure_future(receive())
+        await start(send)
+        try:
+            while not listening.done():
+                await more(send, b"x")
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            assert middleware, "with nothing around it, it is told and no more"
+            await listening
+        assert listening.result()["type"] == "http.disconnect"
+        for message in ({"body": b"y", "more_body": True}, {"body": b"z"}):
+            try:
+                await send({"type": "http.response.body", **message})
+            except OSError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+
+    asyncio.run(leave_from(application, spec_version, middleware))
+    assert [type(outcome) for outcome in outcomes] == [
+        ConnectionResetError if spec_version == NEW else type(None) for _ in range(2)
+    ]
+    assert errors(caplog) == []
+
+
+@pytest.mark.parametrize("middleware", [[], [transparent]], ids=["bare", "wrapped"])
+def test_an_application_that_goes_on_though_it_was_told_is_ended(
+    middleware: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither it nor the server's `send` ever waits for anything."""
+    monkeypatch.setattr("dualroute_asgi.sessions.GRACE", 0.05)
+    ended: list[BaseException] = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await read(receive)
+        listening = asyncio.create_task(receive())
+        await start(send)
+        try:
+            while True:
+                await more(send, b"x")
+        except BaseException as error:
+            ended.append(error)
+            raise
+        finally:
+            assert listening.done()
+
+    asyncio.run(leave_from(application, OLD, middleware))
+    assert [type(error) for error in ended] == [asyncio.CancelledError]
+    assert errors(caplog) == []
+
+
+@pytest.mark.parametrize("middleware", [[], [transparent]], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("goes_on", ["before", "after"])
+def test_a_stream_of_starlette_is_closed_at_once_when_its_client_has_gone(
+    goes_on: str, middleware: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where `send` fails, or is cancelled, it is closed when the garbage collector comes, and no sooner.
+
+    The stream goes on in the same turn of the event loop in which the client goes, just before it or just after.
+    """
+    from starlette.responses import StreamingResponse
+
+    closed: list[str] = []
+    gates: list[asyncio.Event] = []
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x"
+                    gates.append(asyncio.Event())
+                    await gates[-1].wait()
+            finally:
+                closed.append("closed")
+
+        await StreamingResponse(pieces())(scope, receive, send)
+
+    def go_on() -> None:
+        gates[-1].set()
+
+    def stay() -> None:
+        pass
+
+    async def main() -> None:
+        turns = [go_on, stay] if goes_on == "before" else [stay, go_on]
+        for _ in range(5):
+            await leave_from(application, OLD, middleware, turns)
+        await asyncio.sleep(0)
+        assert len(closed) == 5, "not by the end of the event loop, which closes what is left"
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+    assert errors(caplog) == []
+
+
+def http_scope(spec_version: str = "2.0") -> dict[str, Any]:
     return {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": spec_version},
         "http_version": "1.1",
         "method": "GET",
         "path": "/m/",

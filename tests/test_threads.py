@@ -480,6 +480,7 @@ def test_calls_that_take_longer_are_not_stood_still_for(pool: ThreadPool, monkey
     slow, quick = Pace(), Pace()
 
     async def main() -> None:
+        monkeypatch.setattr(threads, "BRIEFLY", TIMEOUT)
         await short_calls(pool, threads.WATCHED)
         monkeypatch.setattr(threads, "BRIEFLY", 0.001)
         assert await needs_the_loop(pool, slow)  # after a moment

@@ -59,7 +59,7 @@ class DelegateApp(ASGIApp):
         # Held by nothing but the delegate's own side from here on: see `_Run`.
         request._path_args = ()
         run = _Run(delegate, answering, request._body_channel.may_have_body())
-        return {"type": "http", "extensions": {}, _RUN: run}
+        return {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "extensions": {}, _RUN: run}
 
 
 async def _run(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from dualroute.datastructures import HOP_BY_HOP, MutableHeaders
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.types import Message
+from dualroute.types import Message, Scope
 
 if TYPE_CHECKING:
     from dualroute_asgi.mounted import ASGIApp
 
-__all__ = ["is_plain", "piece_from", "response_from", "returned_early"]
+__all__ = ["is_plain", "piece_from", "response_from", "returned_early", "send_tells"]
 
 # Names of headers that need no closer look, as ASGI has them: bounded, since programs may choose them by what clients
 # send.
@@ -57,6 +57,19 @@ def _is_plain_name(name: bytes) -> bool:
         _plain_names.clear()
     _plain_names.add(name)
     return True
+
+
+def send_tells(scope: Scope) -> bool:
+    """Tell whether an application expects `send` to raise OSError once the client has gone.
+
+    That came with version 2.4 of the ASGI specification for HTTP; before, it does nothing then (ASGI, "Disconnected
+    Client").  There are applications whose stream is not closed before the garbage collector comes, where it raises.
+    """
+    version = str((scope.get("asgi") or {}).get("spec_version", "2.0"))
+    try:
+        return tuple(map(int, version.split("."))) >= (2, 4)
+    except ValueError:
+        return False
 
 
 def returned_early(app: ASGIApp, *, started: bool) -> str:

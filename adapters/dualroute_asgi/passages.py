@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from dualroute.datastructures import MutableHeaders
@@ -19,8 +18,8 @@ from dualroute.responses import has_content
 from dualroute.types import Message, Send
 from dualroute_asgi import sessions
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.messages import is_plain, piece_from, response_from, returned_early
-from dualroute_asgi.sending import PATIENCE
+from dualroute_asgi.messages import is_plain, piece_from, response_from, returned_early, send_tells
+from dualroute_asgi.sending import Turns
 
 if TYPE_CHECKING:
     from dualroute.requests import Request
@@ -136,8 +135,9 @@ class Transfer(Passage):
     client_left: bool = False
     cut_short: bool = False
     _body_ended: bool = False
-    # When others on the event loop last had their turn for certain.
-    _gave_way: float = 0.0
+    # Whether the application waits for the client to go, or was told that it has.
+    _listens: bool = False
+    _turns: Turns | None = None
     _watcher: asyncio.Task[None] | None = None
     _cancelled: bool = False
     _response: SentResponse | None = None
@@ -184,13 +184,14 @@ class Transfer(Passage):
     async def receive(self) -> Message:
         channel = self._channel
         channel.consumed = True  # so that nobody waits for what has been read here
+        self._listens = self._body_ended
         message = await channel.next_event()
         if message["type"] == "http.request":
             self._body_ended = not message.get("more_body")
             if self._body_ended:
                 channel.note_end()  # so that nobody reads ahead for what comes after
         else:
-            self.client_left = True
+            self.client_left = self._listens = channel.disconnected = True
             self.cut_short = not self._body_ended
         return message
 
@@ -214,7 +215,7 @@ class Transfer(Passage):
         if kind in _BODIES:
             if self._start is None or self.complete:
                 self._require_begun(kind)
-            if self.client_left and self.started:
+            if self.client_left and self.started and not (self._listens and not send_tells(self._request.scope)):
                 raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
         try:
             if not self.started and self._start is not None:
@@ -230,11 +231,9 @@ class Transfer(Passage):
                         self.stop_watching()
                 elif self._watcher is None:
                     self._watcher = asyncio.create_task(self._watch())
-                    self._gave_way = monotonic()
-                elif monotonic() - self._gave_way > PATIENCE:
-                    # Sending need not wait, least of all once the client has gone: nobody would ever notice that.
+                    self._turns = Turns()
+                elif self._turns is not None and self._turns.due():
                     await asyncio.sleep(0)
-                    self._gave_way = monotonic()
         except OSError:
             self.client_left = True
             raise

@@ -16,9 +16,9 @@ from dualroute_asgi.keepalive import KeptAlive
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.threads import ThreadPool
 
-__all__ = ["PATIENCE", "Delivery", "Pieces", "failure_of", "pieces_of", "send_whole", "start_event"]
+__all__ = ["Delivery", "Pieces", "Turns", "failure_of", "pieces_of", "send_whole", "start_event"]
 
-PATIENCE = 0.004
+_PATIENCE = 0.004
 """For how many seconds at most a response is sent in one go, before others on the event loop have their turn."""
 
 
@@ -86,6 +86,35 @@ class EncodedPieces:
         await self._stream.close_async()
 
 
+class Turns:
+    """Gives others on the event loop their turn, where neither sending nor making pieces has waited for long.
+
+    Nobody would ever notice otherwise that a client has gone.
+    """
+
+    # Whether the event loop was asked to say that it has gone round.
+    _asked: bool = False
+
+    def __init__(self) -> None:
+        self._since = monotonic()
+
+    def due(self) -> bool:
+        """Tell whether to wait for a turn of the event loop: not where it had one by itself."""
+        if monotonic() - self._since <= _PATIENCE:
+            return False
+        if self._asked:
+            return True
+        # To wait here without need would have an application be cancelled in its `send`, where it hardly ever is by
+        # the server; and what is left then of its stream may be kept until the garbage collector comes.
+        self._asked = True
+        asyncio.get_running_loop().call_soon(self._gone_round)
+        return False
+
+    def _gone_round(self) -> None:
+        self._asked = False
+        self._since = monotonic()
+
+
 class Delivery:
     """A body that is sent piece by piece.
 
@@ -120,17 +149,14 @@ class Delivery:
         try:
             # The status goes out with the first piece, as it does under WSGI; so a body that fails at once is a 500.
             piece = await _next_piece(pieces) if has_body else None
-            gave_way = monotonic()
+            turns = Turns()
             while piece is not None:
                 if not self.started:
                     await send(start)
                     self.started = True
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                if monotonic() - gave_way > PATIENCE:
-                    # Neither sending need wait nor making a piece, least of all once the client has gone: nobody would
-                    # ever notice that.
+                if turns.due():
                     await asyncio.sleep(0)
-                    gave_way = monotonic()
                 piece = await _next_piece(pieces)
             if not self.started:
                 await send(start)

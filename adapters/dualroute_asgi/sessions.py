@@ -19,7 +19,8 @@ from dualroute.foreign import AppBroken, MountedResponse
 from dualroute.responses import has_content
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
-from dualroute_asgi.messages import piece_from, response_from, returned_early
+from dualroute_asgi.messages import piece_from, response_from, returned_early, send_tells
+from dualroute_asgi.sending import Turns
 
 if TYPE_CHECKING:
     from dualroute_asgi.mounted import ASGIApp
@@ -65,8 +66,10 @@ class Session:
         self._in_pieces = False
         self._is_head: bool = scope.get("method") == "HEAD"  # no method: a delegate's
         self._failure: BaseException | None = None
-        # True once nobody wants the rest of the response.
+        # True once nobody wants the rest of the response, and whether sending tells of it.
         self._gone = False
+        self._send_tells = send_tells(scope)
+        self._turns: Turns | None = None
         # True for an application that did not end though it was given up.
         self._abandoned = False
         # Waited for by the consumer, by the application's send, and by its receive after the body.
@@ -128,9 +131,10 @@ class Session:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} before 'http.response.start'")
             if self._complete:
                 raise AppBroken(f"{self._app.described()} sent {kind!r} after the end of its response")
-            if self._gone:
-                raise ConnectionResetError("the client is gone")
             piece = piece_from(self._app, message)
+            if self._gone:
+                await self._drop()
+                return
             if piece:
                 self._pieces.append(bytes(piece))
                 self._size += len(piece) + _PIECE_SIZE
@@ -147,6 +151,15 @@ class Session:
         else:
             # Trailers, pushes, paths of files: extensions that were not offered.
             logger.debug("%s sent %r, which is dropped", self._app.described(), kind)
+
+    async def _drop(self) -> None:
+        """Take a piece that nobody wants any more.  The application has been cancelled, or told of it."""
+        if self._send_tells:
+            raise ConnectionResetError("the client is gone")
+        if self._turns is None:
+            self._turns = Turns()
+        elif self._turns.due():
+            await asyncio.sleep(0)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         # Through its traceback an exception holds who awaits this, so neither it nor the task is kept for longer.
