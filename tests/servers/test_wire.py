@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ ONCE = "WSGI has no websockets"
 
 HANGS = 1.0
 """How many seconds to wait for a server that is known never to end what has failed."""
+
+TAKEN_UP = 0.5
+"""How many seconds to wait for requests that others send in part to reach the app."""
 
 Reached = tuple[Member, Running]
 
@@ -65,7 +69,8 @@ def test_a_case_has_its_answer(member: Reached, case: Case) -> None:
         wanted = {"kind": kind, **fields}
         return [event for event in server.told_since(before) if wanted.items() <= event.items()]
 
-    answer = ask(chosen, server, case, case.fill(token, chosen.base))
+    with busy(chosen, server, case.others(token, chosen.base), told):
+        answer = ask(chosen, server, case, case.fill(token, chosen.base))
     if answer.status == 0:
         # Whether the app was called will be known once a later request has been answered.
         assert ask_again(chosen, server).status == 200
@@ -96,6 +101,25 @@ def test_a_case_has_its_answer(member: Reached, case: Case) -> None:
 
     (line,) = eventually(lines, f"a line in the log with {wanted!r}")
     assert expected.level in (None, line["level"])
+
+
+@contextmanager
+def busy(member: Member, server: Running, requests: list[Filled], told: Callable[..., list[Any]]) -> Iterator[None]:
+    """Have others send what they have and read nothing, and leave at the end; no later than that, in any case.
+
+    Where a server answers one request at a time, they leave before it is asked for another.
+    """
+    with ExitStack() as others:
+        for request in requests:
+            others.enter_context(connected(server)).send(request.data)
+        tokens = {dict(request.headers)[b"X-Token"].decode() for request in requests}
+        # A server, or what is in front of it, may wait for all of a request before it hands that over.
+        until = time.monotonic() + TAKEN_UP
+        while tokens - {event["token"] for event in told("handed")} and time.monotonic() < until:
+            time.sleep(0.01)
+        if not member.server.concurrent:
+            others.close()
+        yield
 
 
 def ask(member: Member, server: Running, case: Case, filled: Filled) -> Answer:

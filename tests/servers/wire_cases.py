@@ -75,6 +75,7 @@ class Case:
         body: what follows the head.
         frames: what the client sends once a websocket is accepted: frames, masked by zeros and so as they are.
         pieces_of: how many bytes go out at a time; all at once where None.
+        beside: a request that others send meanwhile: its `head` and `body`, which may stop short, and how many `times`.
         then: what the client does when all is sent: it "reads" the answer, or first "half-closes" its side, or "leaves"
             as soon as the answer begins.
         may_refuse: whether a server may refuse it before the app sees it.
@@ -93,6 +94,7 @@ class Case:
     body: bytes = b""
     frames: bytes = b""
     pieces_of: int | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
     then: str = "reads"
     may_refuse: bool = False
     http2: bool = True
@@ -118,6 +120,13 @@ class Case:
         if not any(line.lower().startswith(b"connection:") for line in lines):
             lines.append(b"Connection: close")
         return Filled(tuple(lines), body)
+
+    def others(self, token: str, base: str = "") -> list[Filled]:
+        """Return the requests of others, each by a token of its own, which begins with that of the case."""
+        if not self.beside:
+            return []
+        request = Case("", "", self.beside["head"], self.answer, body=self.beside["body"])
+        return [request.fill(f"{token}-{number}", base) for number in range(self.beside["times"])]
 
     def expected(self, facts: Facts, base: str = "") -> Expected:
         """Return the answer that is due to what was handed over."""
@@ -306,6 +315,10 @@ def _bytes(parts: Any, where: str) -> bytes:
     return data
 
 
+def _lines(lines: list[Any], where: str) -> tuple[str, ...]:
+    return tuple(_bytes(line, where).decode("latin-1") for line in lines)
+
+
 def _case(table: dict[str, Any], where: str) -> Case:
     where = f"{where}: {table.get('name')}"
     values = _known(Case, table, where)
@@ -315,7 +328,16 @@ def _case(table: dict[str, Any], where: str) -> Case:
     values["handed_over"] = tuple(
         (item["when"], _expected(item["answer"], where)) for item in table.get("handed_over", ())
     )
-    values["head"] = tuple(_bytes(line, where).decode("latin-1") for line in table["head"])
+    values["head"] = _lines(table["head"], where)
+    if "beside" in values:
+        beside = values["beside"]
+        if beside.keys() - {"body"} != {"head", "times"}:
+            raise ValueError(f"{where}: what others send has a head, times, and maybe a body")
+        values["beside"] = {
+            "head": _lines(beside["head"], where),
+            "body": _bytes(beside.get("body", ""), where),
+            "times": beside["times"],
+        }
     if values.get("then", "reads") not in ("reads", "half-closes", "leaves"):
         raise ValueError(f"{where}: a client reads, half-closes or leaves")
     return Case(**values)
@@ -344,6 +366,7 @@ def _in_colours(case: Case) -> Iterable[Case]:
             name=f"{case.name} ({colour})",
             head=filled(case.head),
             body=case.body.replace(b"{colour}", colour.encode()),
+            beside=filled(case.beside),
             answer=filled(case.answer),
             handed_over=filled(case.handed_over),
         )
