@@ -97,8 +97,8 @@ def test_a_thread_that_begins_to_wait_while_the_loop_ends_its_last_wait_is_not_f
 
     channel = Overtaken(receive, SCOPE)
     channel._thread_waits = first
-    channel._let_thread_go()
+    channel.wake_thread()
     assert not first.locked()
-    channel._let_thread_go()
+    channel.wake_thread()
     assert not second.locked()
-    channel._let_thread_go()  # which changes nothing
+    channel.wake_thread()  # which changes nothing

@@ -316,6 +316,25 @@ def test_it_may_call_what_is_inside_again(serve: Serve, around: list[Any]) -> No
     assert client.get("/").text == "second"
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_is_around_it_may_throw_its_answer_away_and_ask_again(
+    serve: Serve, around: list[Any], method: str, path: str
+) -> None:
+    """Of the first answer, nobody has taken any piece: what makes them is given up, and the request is not."""
+
+    def again(connection: Any) -> Any:
+        yield connection
+        response = yield connection
+        return response
+
+    client = serve(site([again, *around, WSGIMiddleware(Stamping)]))
+    bare = serve(site([])).request(method, path)
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["x-stamp"]) == (bare.status_code, "yes")
+    assert answer.content == (b"" if method == "HEAD" else bare.content)
+
+
 @pytest.mark.protocol("asgi")  # a WSGI server can't tell that a request is to be given up
 def test_a_request_that_is_cancelled_is_so_inside(
     protocol: str, around: list[Any], caplog: pytest.LogCaptureFixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from functools import partial
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualroute.bodies import BUFFER_SIZE, Channel, InputChannel, ReceiveChannel
@@ -14,7 +13,7 @@ from dualroute.concurrency import run_in_threadpool, threads
 from dualroute.types import Environ, Message, Receive, Scope, Send
 from dualroute_asgi.driving import LoopVisits, drive
 from dualroute_asgi.sending import Pieces, pieces_of
-from dualroute_asgi.threads import ThreadPool
+from dualroute_asgi.threads import ThreadPool, this_thread
 
 if TYPE_CHECKING:
     from dualroute.responses import Response
@@ -57,9 +56,10 @@ class BridgedChannel(ReceiveChannel):
     _failure: Exception | None = None
     # True once the last event has been received.
     _complete: bool = False
+    # True once nothing more is received, for the request is over.
+    _closed: bool = False
     # Held by a thread that waits for an event to be kept.
     _thread_waits: threading.Lock | None = None
-    _given_up: bool = False
     # False for what a middleware gives, which is not asked for before somebody wants it.
     _reads_ahead: bool = True
     # What threads have the loop run, once one does.
@@ -166,9 +166,10 @@ class BridgedChannel(ReceiveChannel):
             self.disconnected = True
         self._put += _size(message)
         self._kept.append(message)
-        self._let_thread_go()
+        self.wake_thread()
 
-    def _let_thread_go(self) -> None:
+    def wake_thread(self) -> None:
+        """Have the thread that waits for an event, if one does, look whether there is one, or it was given up."""
         # Only read here, since the thread may be putting another one there.
         waiting = self._thread_waits
         if waiting is not None:
@@ -228,16 +229,20 @@ class BridgedChannel(ReceiveChannel):
             waiting.acquire()
             self._thread_waits = waiting
             # What came before the lock was there to be released is seen here.
-            if not self._kept and self._failure is None and not self._given_up and self._want_filler():
+            if not self._kept and self._failure is None and not self._gives_up() and self._want_filler():
                 waiting.acquire()
             self._thread_waits = None
             if self._kept:
                 return self._take()
             if self._failure is not None:
                 raise self._failure
-            if self._given_up or self._loop is None or self._loop.is_closed():
-                # The request was cancelled, or its event loop ends: there is no more of the body for this thread.
+            if self._gives_up() or self._loop is None or self._loop.is_closed():
+                # The call was given up, or the request is over: there is no more of the body for this thread.
                 return {"type": "http.disconnect"}
+
+    def _gives_up(self) -> bool:
+        call = this_thread.call
+        return self._closed or (call is not None and call.given_up)
 
     def _want_filler(self) -> bool:
         """Have the loop receive until enough is kept; tell whether there is a loop to do so.  Called in a thread."""
@@ -251,8 +256,8 @@ class BridgedChannel(ReceiveChannel):
 
     def _start_filler(self) -> None:
         self._filler_wanted = False
-        if self._given_up:
-            self._let_thread_go()
+        if self._closed:
+            self.wake_thread()
         elif self._filler is None or self._filler.done():  # one that is done may not have said so yet
             assert self._loop is not None
             self._filler = self._loop.create_task(self._fill())
@@ -265,31 +270,13 @@ class BridgedChannel(ReceiveChannel):
         if isinstance(error, Exception):
             self._failure = error
         if filler.cancelled():
-            self._given_up = True
-        if self._kept or self._failure is not None or self._given_up:
-            self._let_thread_go()
-
-    def give_up(self) -> None:
-        """Have no thread wait for more of the body: its reader gets ClientDisconnect.  Called on the loop."""
-        self._given_up = True
-        if self._visits is not None:
-            self._visits.give_up()
-        self._let_thread_go()
-
-    def give_up_here(self) -> Callable[[], None]:
-        """Return what gives up a call in a thread that is about to begin.
-
-        Further out another thread may be waiting for what has this call made, and may well go on without it: that one
-        is not given up, nor is the body, which it may read.
-        """
-        visits = self._visits
-        depth = 0 if visits is None else visits.depth()
-        if visits is None or not depth:
-            return self.give_up
-        return partial(visits.give_up_inside, depth)
+            self._closed = True  # the event loop ends, if it was not `close`
+        if self._kept or self._failure is not None or self._closed:
+            self.wake_thread()
 
     def close(self) -> None:
         """Stop receiving: the request is over."""
+        self._closed = True
         if self._filler is not None:
             self._filler.cancel()
 

@@ -22,7 +22,7 @@ from dualroute.responses import Response
 from dualroute.timeouts import PATIENCE, TimeLimit
 from dualroute_asgi.pump import Pump
 from dualroute_asgi.sending import failure_of
-from dualroute_asgi.threads import ThreadPool
+from dualroute_asgi.threads import Receiver, ThreadPool, this_thread
 
 if TYPE_CHECKING:
     from dualroute.handlers import Handler
@@ -83,7 +83,7 @@ async def call_in_thread(handler: Handler, request: Any, pool: ThreadPool) -> An
     pool.require_room()
     if channel.prepare(BUFFER_SIZE):
         await channel.read_ahead()
-    return await pool.run(handler.invoke, (request,), on_cancel=channel.give_up, pace=handler)
+    return await pool.run(handler.invoke, (request,), on_cancel=channel.wake_thread, pace=handler)
 
 
 async def _in_thread(call: Call, pool: ThreadPool, channel: BridgedChannel | None) -> Any:
@@ -93,10 +93,10 @@ async def _in_thread(call: Call, pool: ThreadPool, channel: BridgedChannel | Non
     if not isinstance(handler, StreamingHandler):
         if channel.prepare(BUFFER_SIZE):
             await channel.read_ahead()
-        return await pool.run(call.function, call.args, on_cancel=channel.give_up_here(), pace=handler)
+        return await pool.run(call.function, call.args, on_cancel=channel.wake_thread, pace=handler)
     if channel.prepare(handler.buffer_size) and handler.reads_body:
         await channel.read_ahead()
-    pump = Pump(pool, handler.buffer_size, channel.give_up_here(), quiet=handler.gives_pieces, pace=handler)
+    pump = Pump(pool, handler.buffer_size, channel.wake_thread, quiet=handler.gives_pieces, pace=handler)
     outcome = await pump.call(call.function, call.args)
     handler.gives_pieces = pump.has_pieces
     if isinstance(outcome, Response) and outcome.body_iterator is pump:
@@ -203,9 +203,6 @@ class LoopVisits:
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: TimeLimit | None = None) -> None:
         self._loop = loop
         self._limit = limit
-        # One more for each exchange that is driven in a thread inside another that is.
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._given_up = False
 
     def drive(self, exchange: Generator[Call, Any, _T]) -> _T:
         """Perform what an exchange asks for until it returns.  Called in a thread, which waits."""
@@ -219,42 +216,34 @@ class LoopVisits:
         limit = self._limit
         is_timed = limit is not None and limit.applies_to(call)
         coroutine = _within(limit, call, pool, None) if limit is not None and is_timed else _awaited(call)
-        self._loop.call_soon_threadsafe(self._begin, coroutine, context, outcome)
+        self._loop.call_soon_threadsafe(self._begin, coroutine, context, outcome, this_thread.call)
         try:
             return outcome.result()
         finally:
             del outcome  # its exception would hold this frame, and this frame it
             bind_all(context)
 
-    def _begin(self, coroutine: Coroutine[Any, Any, Any], context: Context, outcome: Future[Any]) -> None:
+    def _begin(
+        self, coroutine: Coroutine[Any, Any, Any], context: Context, outcome: Future[Any], caller: Receiver | None
+    ) -> None:
         task: asyncio.Task[Any] = self._loop.create_task(coroutine, context=context)
-        self._tasks.append(task)
-        task.add_done_callback(lambda task: self._end(task, outcome))
-        if self._given_up:
-            task.cancel()
+        if caller is not None:
+            if caller.awaited is None:
+                caller.awaited = []
+            caller.awaited.append(task)
+            if caller.given_up:
+                task.cancel()
+        task.add_done_callback(lambda task: self._end(task, outcome, caller))
 
-    def _end(self, task: asyncio.Task[Any], outcome: Future[Any]) -> None:
-        self._tasks.remove(task)
+    def _end(self, task: asyncio.Task[Any], outcome: Future[Any], caller: Receiver | None) -> None:
+        if caller is not None and caller.awaited is not None:
+            caller.awaited.remove(task)
         if task.cancelled():
             outcome.set_exception(asyncio.CancelledError())
         elif (failure := task.exception()) is not None:
             outcome.set_exception(failure)
         else:
             outcome.set_result(task.result())
-
-    def give_up(self) -> None:
-        """Cancel what threads wait for: the request was cancelled.  Called on the loop."""
-        self._given_up = True
-        self.give_up_inside(0)
-
-    def depth(self) -> int:
-        """Return how many threads wait, one for the other."""
-        return len(self._tasks)
-
-    def give_up_inside(self, depth: int) -> None:
-        """Cancel what threads wait for further in than so many others."""
-        for task in self._tasks[depth:]:
-            task.cancel()
 
 
 async def _awaited(call: Call) -> Any:

@@ -76,7 +76,7 @@ class Pump:
     Args:
         threads: where the visits are made.
         buffer_size: how many bytes may wait to be sent before a visit ends.
-        on_cancel: called where a visit under way is to end early.
+        on_cancel: called where a visit under way is to end early, once it was given up.
         quiet: False to have the loop woken by the first piece of a visit.
         pace: remembers how long visits take.
     """
@@ -204,6 +204,7 @@ class Pump:
         if visit.claim():
             self._visit = None
             return True
+        visit.give_up()
         if self._on_cancel is not None:
             self._on_cancel()
         return False

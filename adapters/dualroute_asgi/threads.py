@@ -22,7 +22,7 @@ from dualroute.contexts import bind_all
 from dualroute.exceptions import TooBusy
 from dualroute.exchange import raised
 
-__all__ = ["Pace", "Receiver", "ThreadPool"]
+__all__ = ["Pace", "Receiver", "ThreadPool", "this_thread"]
 
 logger: logging.Logger = logging.getLogger("dualroute")
 
@@ -58,6 +58,16 @@ class Receiver:
     """Whoever takes the one in it has decided: the thread to begin the call, or a cancellation to give it up."""
     over: threading.Lock | None = None
     """Released when the call is over, where the event loop stands still for it."""
+    given_up: bool = False
+    """Whether the call is to wait for nothing any more, so that it comes to an end."""
+    awaited: list[asyncio.Task[Any]] | None = None
+    """What the thread has the event loop run for it, and waits for."""
+
+    def give_up(self) -> None:
+        """Cancel what the thread waits for, and what it wants to wait for from now on.  Called on the loop."""
+        self.given_up = True
+        for task in self.awaited or ():
+            task.cancel()
 
     def claim(self) -> bool:
         """Decide about the call; False where it was decided before."""
@@ -147,8 +157,10 @@ class _Outcome(Receiver):
                     if cancelled is None and self.claim():
                         raise
                     cancelled = error
-                    if on_cancel is not None and self.reported is None:
-                        on_cancel()
+                    if self.reported is None:
+                        self.give_up()
+                        if on_cancel is not None:
+                            on_cancel()
             if cancelled is not None:
                 raise cancelled
         finally:
@@ -166,6 +178,13 @@ class _Outcome(Receiver):
         finally:
             del self, result, error  # the exception would hold this frame, and this frame it
 
+
+class _Thread(threading.local):
+    call: Receiver | None = None
+    """What is called in this thread, if it is one of a pool."""
+
+
+this_thread = _Thread()
 
 _Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
 
@@ -239,7 +258,8 @@ class ThreadPool:
         Args:
             function: the callable.
             args: its positional arguments.
-            on_cancel: called where the caller is cancelled while `function` runs, to have it come to an end early.
+            on_cancel: called where the caller is cancelled while `function` runs, which has been given up by then: to
+                wake it from what it waits for, other than the event loop.
             pace: remembers how long such calls take.
         """
         loop = asyncio.get_running_loop()
@@ -362,10 +382,12 @@ class _Crew:
             if receiver.claim():
                 result: Any = None
                 failure: BaseException | None = None
+                this_thread.call = receiver
                 try:
                     result = context.run(function, *args)
                 except BaseException as error:
                     failure = error
+                this_thread.call = None
                 # As good as idle: who hears of the outcome may have the next call, and is to find this thread for it.
                 with self._lock:
                     self.idle += 1
