@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 
-from dualroute import Call, DualRoute, Mount, Request, Response, Route, StreamingResponse, SyncRequest
+from dualroute import Call, DualRoute, Mount, Request, Response, Route, StreamingResponse, SyncRequest, exchange
 from dualroute.connection import HTTPConnection
 from dualroute.encoders import INLINE_SIZE, Encoder
 from tests.conftest import Serve
@@ -142,6 +143,40 @@ def test_one_that_fails_is_a_500_that_is_logged(serve: Serve, path: str, caplog:
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
     errors = [record.exc_info and record.exc_info[0] for record in caplog.records if record.levelname == "ERROR"]
     assert errors == [LookupError]
+
+
+def test_no_piece_is_made_while_it_is_dealt_with_that_one_has_failed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both would run in the context of the request, which only one at a time can."""
+    goes_on: list[Any] = []
+    ended: list[str] = []
+
+    async def coloured(request: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            event = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            goes_on.append(lambda: loop.call_soon_threadsafe(event.set))
+            try:
+                yield b"a"
+                await event.wait()
+                yield b"b"
+            finally:
+                ended.append("ended")
+
+        return StreamingResponse(body())
+
+    def log(*args: Any, **options: Any) -> None:
+        told(*args, **options)
+        goes_on[0]()
+        time.sleep(0.05)  # in which it would
+
+    told = exchange.logger.error
+    monkeypatch.setattr(exchange.logger, "error", log)
+    app = DualRoute([Route("/", coloured)], middleware=[transforming(Fails)])
+    assert serve(app).get("/").status_code == 500
+    assert (len(goes_on), ended) == (1, ["ended"])
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [LookupError]
 
 
 @pytest.mark.parametrize("colour", ["def", "async def", "wsgi", "asgi"])

@@ -227,7 +227,7 @@ class Pour:
         if self._visit is not None and not self._ended:
             self._ended = True
             if not self._desk.abandon(self._visit, GRACE):
-                return self._context.copy()  # it goes on in its own
+                self._context = self._context.copy()  # it goes on in its own
         return self._context
 
 

@@ -219,14 +219,22 @@ class Pieces:
     def _fetch(self) -> bytes | None:
         if self._pour is not None:
             encoding = self._stream.encoding
-            return self._pour.fetch() if encoding is None else encoding.advance(self._pour.fetch)
+            try:
+                return self._pour.fetch() if encoding is None else encoding.advance(self._pour.fetch)
+            except BodyFailed:
+                # If it was the encoding, pieces may still be made, in the context that what comes now is to run in.
+                self._stop()
+                raise
         return self._served.context.run(self._stream.advance)
+
+    def _stop(self) -> None:
+        if self._pour is not None:
+            self._served.context = self._pour.stop()
 
     def end(self) -> None:
         """Close the body, and bring the request to its end."""
+        self._stop()
         served = self._served
-        if self._pour is not None:
-            served.context = self._pour.stop()
         drive(self._stream.close(), served.context, served.channel)
         served.end()
 
