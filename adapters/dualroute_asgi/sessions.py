@@ -16,7 +16,6 @@ from dualroute.bodies import Channel, streamable
 from dualroute.contexts import bind_all
 from dualroute.exceptions import ClientDisconnect
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.responses import has_content
 from dualroute.types import Message, Scope
 from dualroute_asgi.body import BridgedChannel
 from dualroute_asgi.messages import piece_from, response_from, returned_early, send_tells
@@ -64,7 +63,6 @@ class Session:
         # Whether the body came in more than one piece.  It is a stream then, also where all of it is there by now:
         # what middleware sees of it is not to go by who was quicker.
         self._in_pieces = False
-        self._is_head: bool = scope.get("method") == "HEAD"  # no method: a delegate's
         self._failure: BaseException | None = None
         # True once nobody wants the rest of the response, and whether sending tells of it.
         self._gone = False
@@ -195,10 +193,8 @@ class Session:
                     raise ClientDisconnect from error
                 raise
         assert response is not None, "there is no piece without a response"
-        # Of a body that is not sent nothing has to be kept open.
-        if self._complete and (not self._in_pieces or self._is_head or not has_content(response.status_code)):
-            response.body = b"".join(self._pieces)
-            self._pieces.clear()
+        if self._complete and not self._in_pieces:
+            response.body = self._pieces.popleft() if self._pieces else b""
         else:
             response.body_iterator = self
         return response
