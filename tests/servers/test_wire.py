@@ -173,9 +173,8 @@ def test_each_kind_of_bad_input_is_asked_about() -> None:
     titles = [row["title"] for row in ROWS]
     assert len(titles) == len(set(titles)) == 30
     with_cases = {case.row for case in CASES} - {None}
-    assert with_cases <= set(titles), "a case belongs to a row that there is"
+    assert with_cases == set(titles)
     for row in ROWS:
-        assert row["title"] in with_cases or row["tests"], f"nothing asks about {row['title']}"
         for node in row.get("tests", ()):
             path, _, name = node.partition("::")
             module = ast.parse((TESTS.parent / path).read_text(encoding="utf-8"))
