@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from time import monotonic
@@ -16,6 +17,7 @@ from dualroute import (
     DualRoute,
     HTTPEndpoint,
     JSONResponse,
+    Mount,
     PlainTextResponse,
     Request,
     Response,
@@ -26,6 +28,7 @@ from dualroute import (
 from dualroute.bodies import BUFFER_SIZE
 from dualroute.exceptions import ResponseCut
 from dualroute_asgi import ASGIAdapter
+from tests.mounted_asgi_helper import transparent
 
 TIMEOUT = 20
 """How many seconds anything here may take before it counts as hanging."""
@@ -210,6 +213,31 @@ def test_a_disconnect_during_an_upload_is_a_client_disconnect_in_the_handler(col
 
     run(main())
     assert seen == ["disconnected"]
+
+
+@pytest.mark.parametrize("middleware", [[], [transparent]], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("last", [b"two", ValueError("half-way")], ids=["ends", "fails"])
+@pytest.mark.parametrize("kind", ["def", "async def", "mounted ASGI app"])
+def test_nobody_watches_for_a_client_any_more_when_its_stream_is_over(
+    kind: str, last: bytes | Exception, middleware: list[Any]
+) -> None:
+    """The connection may stay open for long."""
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await Body("async def", b"one", last).response()(scope, receive, send)
+
+    async def main() -> set[asyncio.Task[Any]]:
+        before = asyncio.all_tasks()
+        stream = Body(kind, b"one", last).endpoint()
+        routes = [Mount("/", mounted) if kind == "mounted ASGI app" else Route("/", stream)]
+        peer = Peer(DualRoute(routes, middleware=middleware))
+        with contextlib.suppress(ResponseCut):
+            await peer.start()
+        assert peer.body[:3] == b"one"
+        await asyncio.sleep(0)  # for what was cancelled to end
+        return asyncio.all_tasks() - before
+
+    assert run(main()) == set()
 
 
 @pytest.mark.parametrize(("colour", "at_end"), [("def", "go on"), ("async def", "go on"), ("async def", "wait")])

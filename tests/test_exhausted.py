@@ -196,13 +196,25 @@ def test_a_wall_clock_that_jumps_changes_nothing_that_takes_time(
 
         return EventSourceResponse(all_events())
 
+    def jumping(by: float) -> Any:
+        def middleware(request: Any) -> Any:
+            jump(by)
+            response = yield request
+            return response
+
+        return middleware
+
     monkeypatch.setattr(time, "time", lambda: now() + jumped)
+    handlers: dict[str, Any] = {
+        "/quick/def": quick,
+        "/quick/async": quick_async,
+        "/slow/def": slow,
+        "/slow/async": slow_async,
+    }
+    routes = [Route(path, handler) for path, handler in handlers.items()]
     app = DualRoute(
         [
-            Route("/quick/def", quick, timeout=30),
-            Route("/quick/async", quick_async, timeout=30),
-            Route("/slow/def", slow, timeout=0.1),
-            Route("/slow/async", slow_async, timeout=0.1),
+            *(Route(path, handler, timeout=30 if "quick" in path else 0.1) for path, handler in handlers.items()),
             Route("/events", events),
         ]
     )
@@ -210,6 +222,11 @@ def test_a_wall_clock_that_jumps_changes_nothing_that_takes_time(
         for colour in ("def", "async"):
             assert client.get(f"/quick/{colour}").text == "quick"
             assert client.get(f"/slow/{colour}").status_code == 503
+            # Also when it jumps between two of the calls of which the time is limited.
+            for path, limit, by in ((f"/quick/{colour}", 30, 86_400), (f"/slow/{colour}", 0.1, -86_400)):
+                around = DualRoute(routes, middleware=[jumping(by)], timeout=limit)
+                with TestClient(around, protocol=protocol) as other:
+                    assert other.get(path).status_code == client.get(path).status_code
         text = client.get("/events").text
         assert [line for line in text.splitlines() if line.startswith("data")] == ["data: 0", "data: 1", "data: 2"]
     assert abs(jumped) > 0
