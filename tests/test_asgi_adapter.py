@@ -215,6 +215,24 @@ def test_a_disconnect_during_an_upload_is_a_client_disconnect_in_the_handler(col
     assert seen == ["disconnected"]
 
 
+def test_nothing_is_received_any_more_when_a_request_is_over() -> None:
+    """A `def` that reads has the event loop receive for it, which is ahead of it."""
+
+    def read_some(request: SyncRequest) -> Response:
+        pieces = iter(request.stream())
+        return Response(next(pieces) + next(pieces))
+
+    async def main() -> set[asyncio.Task[Any]]:
+        before = asyncio.all_tasks()
+        events = [piece(bytes(BUFFER_SIZE)), piece(b"two")]
+        peer = Peer(one_route(read_some), "POST", headers=[(b"transfer-encoding", b"chunked")], events=events)
+        assert await peer.answer() == (200, bytes(BUFFER_SIZE) + b"two")
+        await asyncio.sleep(0)  # for what was cancelled to end
+        return asyncio.all_tasks() - before
+
+    assert run(main()) == set()
+
+
 @pytest.mark.parametrize("middleware", [[], [transparent]], ids=["bare", "wrapped"])
 @pytest.mark.parametrize("last", [b"two", ValueError("half-way")], ids=["ends", "fails"])
 @pytest.mark.parametrize("kind", ["def", "async def", "mounted ASGI app"])

@@ -345,6 +345,29 @@ def test_a_request_that_is_cancelled_is_so_inside(
     assert not errors(caplog.records)
 
 
+@pytest.mark.protocol("asgi")
+def test_one_that_goes_on_though_its_request_was_cancelled_has_nothing_to_wait_for(
+    protocol: str, around: list[Any]
+) -> None:
+    tries: list[type[BaseException]] = []
+
+    class Stubborn:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            for _ in range(3):
+                try:
+                    return self.app(environ, start_response)
+                except BaseException as error:
+                    tries.append(type(error))
+            raise AssertionError("it was cancelled each time")
+
+    handler = Cancelled()
+    asyncio.run(handler.cancel_in([*around, WSGIMiddleware(Stubborn)]))
+    assert len(tries) == 3
+
+
 # What is wrong with it
 
 
