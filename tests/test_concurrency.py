@@ -17,6 +17,7 @@ from dualroute import (
     Call,
     DualRoute,
     JSONResponse,
+    Mount,
     PlainTextResponse,
     Request,
     Response,
@@ -133,6 +134,31 @@ def test_middleware_bodies_and_background_tasks_have_them_too(serve: Serve) -> N
     client = serve(DualRoute([Route("/", handler)], middleware=[middleware]))
     assert client.get("/").text == "dualroute-handler"
     assert names == ["dualroute-handler"] * 3
+
+
+def test_the_threads_are_the_same_when_a_mounted_app_makes_its_stream_in_one(serve: Serve) -> None:
+    """In that thread, there are others."""
+    found: list[Any] = []
+
+    async def look() -> None:
+        found.append(serving_threads.get())
+
+    def looking(request: Any) -> Any:
+        yield Call(look)
+        response = yield request
+        yield Call(look)
+        return response
+
+    def wsgi_app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("content-type", "text/plain")])
+        yield b"one"
+        time.sleep(0.05)  # in which the event loop comes for the first piece
+        yield b"two"
+
+    answer = serve(DualRoute([Mount("/", wsgi_app)], middleware=[looking])).get("/")
+    assert answer.text == "onetwo"
+    first, second = found
+    assert first is second
 
 
 def test_an_iterator_is_advanced_in_threads(serve: Serve) -> None:
