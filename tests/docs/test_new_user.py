@@ -86,7 +86,9 @@ class Terminal:
     def status(self) -> int:
         """Ask how the last command ended."""
         self.type("echo ended with $?")
-        return int(self.wait_for(r"ended with (\d+)\r")[1])
+        status = int(self.wait_for(r"ended with (\d+)\r")[1])
+        self._wait_for_prompt()  # which would be taken for that after the next line
+        return status
 
     @property
     def printed(self) -> str:
