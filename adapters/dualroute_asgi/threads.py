@@ -180,11 +180,13 @@ class _Outcome(Receiver):
 
 
 class _Thread(threading.local):
+    """What is known of the current thread."""
+
     call: Receiver | None = None
-    """What is called in this thread, if it is one of a pool."""
+    """What is called in it, if it is one of a pool."""
 
 
-this_thread = _Thread()
+this_thread: _Thread = _Thread()
 
 _Job = tuple[Context, Callable[..., Any], tuple[Any, ...], Receiver]
 
