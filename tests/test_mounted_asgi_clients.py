@@ -336,11 +336,16 @@ OLD, NEW = "2.3", "2.4"
 
 
 async def leave_from(
-    application: Any, spec_version: str, middleware: list[Any], pieces: list[Callable[[], None]] | None = None
+    application: Any,
+    spec_version: str,
+    middleware: list[Any],
+    before: Callable[[], None] | None = None,
+    after: Callable[[], None] | None = None,
 ) -> None:
     """Ask an application whose server's `send` never tells anything, and leave it after some pieces.
 
-    What is in `pieces` is called some time after each piece, with the client's leaving in between, where that is due.
+    With `before` or `after`, that comes some time after each piece, and calls the one just before it or the other just
+    after it.
     """
     leaving, sent = asyncio.Event(), 0
 
@@ -348,11 +353,12 @@ async def leave_from(
         if sent >= 4:
             leaving.set()
 
-    def go_on() -> None:
-        before, after = pieces or [leave, leave]
-        before()
+    def later() -> None:
+        if before is not None:
+            before()
         leave()
-        after()
+        if after is not None:
+            after()
 
     async def receive() -> Any:
         if not begun:
@@ -364,10 +370,10 @@ async def leave_from(
     async def send(message: Any) -> None:
         nonlocal sent
         sent += 1
-        if pieces is None:
+        if before is None and after is None:
             leave()
         elif message["type"] == "http.response.body":
-            asyncio.get_running_loop().call_later(0.006, go_on)
+            asyncio.get_running_loop().call_later(0.006, later)
 
     begun: list[bool] = []
     app = DualRoute([Mount("/m", app=ASGIApp(application, lifespan=False))], middleware=middleware)
@@ -463,13 +469,9 @@ def test_a_stream_of_starlette_is_closed_at_once_when_its_client_has_gone(
     def go_on() -> None:
         gates[-1].set()
 
-    def stay() -> None:
-        pass
-
     async def main() -> None:
-        turns = [go_on, stay] if goes_on == "before" else [stay, go_on]
         for _ in range(5):
-            await leave_from(application, OLD, middleware, turns)
+            await leave_from(application, OLD, middleware, **{goes_on: go_on})
         await asyncio.sleep(0)
         assert len(closed) == 5, "not by the end of the event loop, which closes what is left"
 

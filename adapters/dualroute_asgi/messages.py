@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dualroute.datastructures import HOP_BY_HOP, MutableHeaders
 from dualroute.foreign import AppBroken, MountedResponse
-from dualroute.types import Message, Scope
+from dualroute.types import Message
 
 if TYPE_CHECKING:
     from dualroute_asgi.mounted import ASGIApp
@@ -59,13 +59,16 @@ def _is_plain_name(name: bytes) -> bool:
     return True
 
 
-def send_tells(scope: Scope) -> bool:
+def send_tells(versions: Mapping[str, Any] | None) -> bool:
     """Tell whether an application expects `send` to raise OSError once the client has gone.
+
+    Args:
+        versions: what its scope has as "asgi".
 
     That came with version 2.4 of the ASGI specification for HTTP; before, it does nothing then (ASGI, "Disconnected
     Client").  There are applications whose stream is not closed before the garbage collector comes, where it raises.
     """
-    version = str((scope.get("asgi") or {}).get("spec_version", "2.0"))
+    version = str((versions or {}).get("spec_version", "2.0"))
     try:
         return tuple(map(int, version.split("."))) >= (2, 4)
     except ValueError:

@@ -215,7 +215,11 @@ class Transfer(Passage):
         if kind in _BODIES:
             if self._start is None or self.complete:
                 self._require_begun(kind)
-            if self.client_left and self.started and not (self._listens and not send_tells(self._request.scope)):
+            if (
+                self.client_left
+                and self.started
+                and not (self._listens and not send_tells(self._request.scope.get("asgi")))
+            ):
                 raise ConnectionResetError("the client is gone")  # of which not every server's own send tells
         try:
             if not self.started and self._start is not None:

@@ -64,9 +64,9 @@ class Session:
         # what middleware sees of it is not to go by who was quicker.
         self._in_pieces = False
         self._failure: BaseException | None = None
-        # True once nobody wants the rest of the response, and whether sending tells of it.
+        # True once nobody wants the rest of the response, and what says whether sending tells of it.
         self._gone = False
-        self._send_tells = send_tells(scope)
+        self._versions = scope.get("asgi")
         self._turns: Turns | None = None
         # True for an application that did not end though it was given up.
         self._abandoned = False
@@ -152,7 +152,7 @@ class Session:
 
     async def _drop(self) -> None:
         """Take a piece that nobody wants any more.  The application has been cancelled, or told of it."""
-        if self._send_tells:
+        if send_tells(self._versions):
             raise ConnectionResetError("the client is gone")
         if self._turns is None:
             self._turns = Turns()
