@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -187,6 +188,12 @@ async def endless(token: str) -> StreamingResponse:
             report("generator closed", token=token)
 
     return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@legacy.get("/collect")
+async def collect() -> str:
+    gc.collect()
+    return "collected"
 
 
 @legacy.get("/boom")
